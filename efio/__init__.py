@@ -1,0 +1,1 @@
+"""efio: threads, queues, shared memory and files. It never imports evpy."""

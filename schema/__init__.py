@@ -1,0 +1,1 @@
+"""schema: XSD to typed Python, validated XML and JSON in both directions."""

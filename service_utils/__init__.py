@@ -1,0 +1,1 @@
+"""service_utils: contract-first REST, databases, clients, tokens and mail on top of evpy."""
