@@ -45,8 +45,8 @@ typedef struct {
     uint8_t minor;      /* HTTP/1.minor: 0 or 1 */
     uint8_t body;       /* ev_body_kind */
     bool has_query;
-    bool keep_alive; /* by version and Connection */
-    bool expect_continue;
+    bool keep_alive;      /* by version and Connection */
+    bool expect_continue; /* the client waits for 100 before it sends its (non-empty) body */
     bool upgrade;         /* Connection: upgrade with an Upgrade field */
     bool https_authority; /* absolute-form target with scheme https */
     ev_field field[EV_MAX_FIELDS];
@@ -62,7 +62,9 @@ typedef struct {
 
 /* Looks for the end of the head in buf[0..len), resuming where the last call stopped (buf may have moved, its
  * content not). Returns the length of the head (> 0) when complete, 0 when more bytes are needed, or -status
- * (-400, -414, -431, -505) as soon as no continuation can make it valid. O(new bytes). */
+ * (-400, -414, -431) as soon as the lines alone show that no continuation can make it valid: at a control character, a
+ * bare CR or LF, or past a limit. O(new bytes); the result for the first n bytes does not depend on how they were cut.
+ */
 int ev_http1_find_end(const uint8_t *buf, size_t len, ev_http1_scan *scan);
 
 /* Parses a complete head of the length that ev_http1_find_end returned. 0, or the status to answer with
@@ -78,7 +80,7 @@ static inline bool ev_method_is_idempotent(uint8_t m)
     return m == EV_GET || m == EV_HEAD || m == EV_PUT || m == EV_DELETE || m == EV_OPTIONS || m == EV_TRACE;
 }
 
-/* RFC 9110 section 5.6.2: tchar. Shared with the check of response fields. */
+/* RFC 9110 section 5.6.2: not 0 for a tchar. Shared with the check of response fields. */
 extern const uint8_t ev_tchar[256];
 bool ev_http1_valid_name(const uint8_t *p, size_t n);
 /* No CR, LF, NUL, nor any control but HTAB; obs-text allowed. */
