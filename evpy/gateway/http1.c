@@ -67,6 +67,15 @@ int ev_http1_find_end(const uint8_t *buf, size_t len, ev_http1_scan *scan)
     return 0;
 }
 
+const char *ev_http1_scan_reason(int status)
+{
+    switch (status) {
+    case 414: return "request line is over 8192 bytes";
+    case 431: return "head has over 100 fields, 32768 bytes or 8192 bytes in a line";
+    default: return "control character, or a line end that is not CRLF, in the head";
+    }
+}
+
 /* What the fields have said so far; the verdicts that need several of them come last. */
 typedef struct {
     ev_authority host, target; /* text NULL when absent */
@@ -218,7 +227,6 @@ static int parse_target(const uint8_t *buf, const uint8_t *p, const uint8_t *end
                         const char **reason)
 {
     const size_t n = (size_t)(end - p);
-    if (n == 0) return refuse(400, "empty request target", reason);
     if (h->method == EV_CONNECT) return refuse(501, "CONNECT is not supported", reason);
     if (*p != '/') {
         if (n == 1 && *p == '*') {
@@ -267,6 +275,7 @@ static int parse_request_line(const uint8_t *buf, const uint8_t **at, const uint
     if (*p == '#') return refuse(400, "fragment in the request target", reason);
     if (*p == '\r') return refuse(400, "request line without HTTP version", reason);
     if (*p != ' ') return refuse(400, "invalid character in the request target", reason);
+    if (p == target) return refuse(400, "empty request target", reason);
     h->target_off = (uint16_t)(target - buf);
     h->target_len = (uint16_t)(p - target);
 

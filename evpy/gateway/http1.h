@@ -67,6 +67,9 @@ typedef struct {
  */
 int ev_http1_find_end(const uint8_t *buf, size_t len, ev_http1_scan *scan);
 
+/* The rule broken when ev_http1_find_end returned -status, for log and body. */
+const char *ev_http1_scan_reason(int status);
+
 /* Parses a complete head of the length that ev_http1_find_end returned. 0, or the status to answer with
  * (400, 414, 417, 431, 501, 505); *reason then names the broken rule in a few words for log and body. */
 int ev_http1_parse(const uint8_t *buf, uint32_t head_len, ev_http1_head *out, const char **reason);

@@ -8,7 +8,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#if defined(__SSE2__)
+#if defined(__SSE2__) && !defined(EVPY_SCALAR)
 #include <emmintrin.h>
 #endif
 
@@ -26,7 +26,7 @@ static inline bool ev_is_ows(uint8_t c)
 /* First control character (HTAB is none here), or end. */
 static inline const uint8_t *ev_find_ctl(const uint8_t *p, const uint8_t *end)
 {
-#if defined(__SSE2__)
+#if defined(__SSE2__) && !defined(EVPY_SCALAR)
     const __m128i us = _mm_set1_epi8(0x1f), del = _mm_set1_epi8(0x7f), tab = _mm_set1_epi8('\t');
     for (; end - p >= 16; p += 16) {
         const __m128i x = _mm_loadu_si128((const __m128i *)(const void *)p);
@@ -43,7 +43,7 @@ static inline const uint8_t *ev_find_ctl(const uint8_t *p, const uint8_t *end)
  * ASCII, RFC 3986; a fragment is never sent, RFC 9112 section 3.2). */
 static inline const uint8_t *ev_find_target_end(const uint8_t *p, const uint8_t *end)
 {
-#if defined(__SSE2__)
+#if defined(__SSE2__) && !defined(EVPY_SCALAR)
     const __m128i low = _mm_set1_epi8(0x21), del = _mm_set1_epi8(0x7f), hash = _mm_set1_epi8('#');
     for (; end - p >= 16; p += 16) {
         const __m128i x = _mm_loadu_si128((const __m128i *)(const void *)p);
@@ -53,7 +53,7 @@ static inline const uint8_t *ev_find_target_end(const uint8_t *p, const uint8_t 
         if (mask) return p + __builtin_ctz(mask);
     }
 #endif
-    while (p<end && * p> 0x20 && *p < 0x7f && *p != '#') p++;
+    while (p < end && *p > 0x20 && *p < 0x7f && *p != '#') p++;
     return p;
 }
 
