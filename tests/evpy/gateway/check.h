@@ -1,4 +1,4 @@
-/* What the C tests of the gateway share: a check that works in release builds too, and a reproducible random source. */
+/* What the C tests of the gateway share: checks that work in release builds too, and a reproducible random source. */
 #ifndef EVPY_TEST_CHECK_H
 #define EVPY_TEST_CHECK_H
 
@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static int failures;
+static int failures __attribute__((unused));
 
 /* Reports and goes on, so that one run shows all that is broken; main() returns failures > 0. */
 #define CHECK(cond, ...)                                                                                               \
@@ -17,6 +17,15 @@ static int failures;
             fprintf(stderr, "%s:%d: %s: ", __FILE__, __LINE__, #cond);                                                 \
             fprintf(stderr, __VA_ARGS__);                                                                              \
             fputc('\n', stderr);                                                                                       \
+        }                                                                                                              \
+    } while (0)
+
+/* Stops at once: for fuzz targets. */
+#define MUST(cond)                                                                                                     \
+    do {                                                                                                               \
+        if (!(cond)) {                                                                                                 \
+            fprintf(stderr, "%s:%d: violated: %s\n", __FILE__, __LINE__, #cond);                                       \
+            abort();                                                                                                   \
         }                                                                                                              \
     } while (0)
 
