@@ -171,6 +171,7 @@ class RequestBase:
     has_body: bool
     body_complete: bool
     response_started: bool
+    response_ended: bool
     _cache: dict[str, Any] | None
     state: dict[str, Any]
     def header(self, name: str) -> str | None: ...

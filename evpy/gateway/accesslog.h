@@ -3,18 +3,18 @@
 #ifndef EVPY_ACCESSLOG_H
 #define EVPY_ACCESSLOG_H
 
-#include "evpy/gateway/http1.h"
 #include "efio/native/bytering.h"
+#include "evpy/gateway/http1.h"
 
 typedef struct ev_accesslog ev_accesslog;
 
 typedef struct {
-    const uint8_t *head;         /* bytes that the parsed head refers to, or NULL: the request was not parsable */
+    const uint8_t *head; /* bytes that the parsed head refers to, or NULL: the request was not parsable */
     const ev_http1_head *parsed;
-    const char *client;          /* address as text */
+    const char *client; /* address as text */
     uint64_t id;
-    uint64_t bytes;              /* body bytes of the response */
-    uint64_t took_ns;            /* since the first byte of the head */
+    uint64_t bytes;   /* body bytes of the response */
+    uint64_t took_ns; /* since the first byte of the head */
     uint32_t status;
     bool aborted;
 } ev_log_entry;

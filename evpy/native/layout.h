@@ -28,20 +28,20 @@
 #include "efio/native/wake.h"
 #include "evpy/gateway/http1.h"
 
-#define EV_MAGIC 0x3179707665ull /* "evpy1" */
-#define EV_MAX_IO 8
-#define EV_MAX_THREADS 16 /* scheduler threads of one worker, spare ones for blocked threads included */
-#define EV_MAX_SLOTS 512
+#define EV_MAGIC         0x3179707665ull /* "evpy1" */
+#define EV_MAX_IO        8
+#define EV_MAX_THREADS   16 /* scheduler threads of one worker, spare ones for blocked threads included */
+#define EV_MAX_SLOTS     512
 #define EV_MAX_LISTENERS 16
 
-#define EV_WHOLE_BODY 65536u /* bodies up to this are handed over whole */
-#define EV_IN_CAP 262144u    /* window of a streamed request body */
-#define EV_OUT_CAP 262144u   /* window of a response */
-#define EV_OUT_COLOUR 1088u  /* keeps head and out of one slab off the same cache sets */
-#define EV_SLAB_COLOUR 576u  /* keeps neighbouring slabs off the same cache sets */
-#define EV_SLAB_IN_OFF EV_MAX_HEAD
+#define EV_WHOLE_BODY   65536u  /* bodies up to this are handed over whole */
+#define EV_IN_CAP       262144u /* window of a streamed request body */
+#define EV_OUT_CAP      262144u /* window of a response */
+#define EV_OUT_COLOUR   1088u   /* keeps head and out of one slab off the same cache sets */
+#define EV_SLAB_COLOUR  576u    /* keeps neighbouring slabs off the same cache sets */
+#define EV_SLAB_IN_OFF  EV_MAX_HEAD
 #define EV_SLAB_OUT_OFF (EV_MAX_HEAD + EV_IN_CAP + EV_OUT_COLOUR)
-#define EV_SLAB_STRIDE (EV_SLAB_OUT_OFF + EV_OUT_CAP + 4096u - EV_OUT_COLOUR + EV_SLAB_COLOUR)
+#define EV_SLAB_STRIDE  (EV_SLAB_OUT_OFF + EV_OUT_CAP + 4096u - EV_OUT_COLOUR + EV_SLAB_COLOUR)
 
 enum { EV_FREE = 0, EV_GATEWAY, EV_QUEUED, EV_TAKEN };
 
@@ -49,10 +49,22 @@ static inline uint64_t ev_cookie(uint32_t gen, uint32_t worker, uint32_t thread,
 {
     return (uint64_t)gen << 32 | (uint64_t)(worker & 0xfff) << 20 | (uint64_t)(thread & 0xfff) << 8 | state;
 }
-static inline uint32_t ev_cookie_gen(uint64_t c) { return (uint32_t)(c >> 32); }
-static inline uint32_t ev_cookie_worker(uint64_t c) { return (uint32_t)(c >> 20) & 0xfff; }
-static inline uint32_t ev_cookie_thread(uint64_t c) { return (uint32_t)(c >> 8) & 0xfff; }
-static inline uint32_t ev_cookie_state(uint64_t c) { return (uint32_t)c & 0xff; }
+static inline uint32_t ev_cookie_gen(uint64_t c)
+{
+    return (uint32_t)(c >> 32);
+}
+static inline uint32_t ev_cookie_worker(uint64_t c)
+{
+    return (uint32_t)(c >> 20) & 0xfff;
+}
+static inline uint32_t ev_cookie_thread(uint64_t c)
+{
+    return (uint32_t)(c >> 8) & 0xfff;
+}
+static inline uint32_t ev_cookie_state(uint64_t c)
+{
+    return (uint32_t)c & 0xff;
+}
 
 /* Messages on rings: type:8 | slab:24 | generation:32. */
 enum {
@@ -65,9 +77,18 @@ static inline uint64_t ev_msg(uint32_t type, uint32_t slab, uint32_t gen)
 {
     return (uint64_t)type << 56 | (uint64_t)slab << 32 | gen;
 }
-static inline uint32_t ev_msg_type(uint64_t m) { return (uint32_t)(m >> 56); }
-static inline uint32_t ev_msg_slab(uint64_t m) { return (uint32_t)(m >> 32) & 0xffffff; }
-static inline uint32_t ev_msg_gen(uint64_t m) { return (uint32_t)m; }
+static inline uint32_t ev_msg_type(uint64_t m)
+{
+    return (uint32_t)(m >> 56);
+}
+static inline uint32_t ev_msg_slab(uint64_t m)
+{
+    return (uint32_t)(m >> 32) & 0xffffff;
+}
+static inline uint32_t ev_msg_gen(uint64_t m)
+{
+    return (uint32_t)m;
+}
 
 /* in_flags, set by the gateway */
 enum {
@@ -106,14 +127,14 @@ typedef struct {
     uint8_t client_addr[16];
     ev_http1_head head;
 
-    efio_bytering in;             /* producer: gateway, consumer: worker */
+    efio_bytering in; /* producer: gateway, consumer: worker */
     _Atomic uint32_t in_flags;
     _Atomic uint32_t gone;
     _Atomic uint32_t in_wanted;   /* worker waits for body bytes (or wants the 100): notify it */
     _Atomic uint32_t in_paused;   /* gateway waits for room: notify it */
     _Atomic uint32_t ctl_pending; /* a NOTIFY to the worker is on its way */
 
-    efio_bytering out;            /* producer: worker, consumer: gateway */
+    efio_bytering out; /* producer: worker, consumer: gateway */
     _Atomic uint32_t out_flags;
     _Atomic uint32_t out_wanted;  /* worker waits for room: notify it */
     _Atomic uint32_t out_pending; /* a NOTIFY to the gateway is on its way */
@@ -129,22 +150,24 @@ typedef struct {
     efio_waker wake;
     EFIO_ALIGNED _Atomic uint32_t state;
     _Atomic uint32_t tid;
-    _Atomic uint32_t active;           /* requests claimed and not finished */
-    _Atomic uint64_t tick;             /* the hub has come round this often */
-    _Atomic uint64_t ping_ns;          /* when the native heart-beat last asked for a tick; 0 when it was answered */
-    _Atomic uint64_t current;          /* message word of the request that was switched to last; 0: none */
+    _Atomic uint32_t active;       /* requests claimed and not finished */
+    _Atomic uint32_t ctl_overflow; /* a NOTIFY did not fit: look at every request */
+    _Atomic uint64_t tick;         /* the hub has come round this often */
+    _Atomic uint64_t ping_ns;      /* when the native heart-beat last asked for a tick; 0 when it was answered */
+    _Atomic uint64_t current;      /* message word of the request that was switched to last; 0: none */
     _Atomic uint64_t current_since_ns;
     _Atomic uint64_t taken, stolen, finished, failed, expired, greenlets;
+    _Atomic uint64_t wait_ns; /* sum over taken requests: first byte of the head to claim */
 } ev_thread_slot;
 
 typedef struct {
     EFIO_ALIGNED _Atomic uint32_t state;
     _Atomic uint32_t generation;
     _Atomic int32_t pid;
-    _Atomic uint32_t threads;           /* scheduler threads that serve now */
-    _Atomic uint64_t heartbeat_ns;      /* CLOCK_MONOTONIC, written by a native thread */
-    _Atomic uint32_t acked[EV_MAX_IO];  /* generation << 4 | state that this I/O thread has acted upon */
-    int32_t fd_worker[EV_MAX_IO];       /* seqpacket pair that carries file descriptors to the gateway */
+    _Atomic uint32_t threads;          /* scheduler threads that serve now */
+    _Atomic uint64_t heartbeat_ns;     /* CLOCK_MONOTONIC, written by a native thread */
+    _Atomic uint32_t acked[EV_MAX_IO]; /* generation << 4 | state that this I/O thread has acted upon */
+    int32_t fd_worker[EV_MAX_IO];      /* seqpacket pair that carries file descriptors to the gateway */
     int32_t fd_gateway[EV_MAX_IO];
     ev_thread_slot thread[EV_MAX_THREADS];
 } ev_worker_slot;
@@ -153,35 +176,34 @@ typedef struct {
  * requests == answered + failed + expired + shed + recalled + aborted + lost. */
 typedef struct {
     EFIO_ALIGNED _Atomic uint64_t connections, connections_open, connections_refused;
-    _Atomic uint64_t requests;    /* complete, valid request heads */
-    _Atomic uint64_t answered;    /* by a worker, to the last byte */
-    _Atomic uint64_t failed;      /* 502: its worker died */
-    _Atomic uint64_t expired;     /* 504: the deadline passed, queued or running */
-    _Atomic uint64_t shed;        /* 503: queue or slabs full */
-    _Atomic uint64_t recalled;    /* the client left before any Python saw it */
-    _Atomic uint64_t aborted;     /* broke off: client left, too slow, or the handler failed while streaming */
-    _Atomic uint64_t refused;     /* valid heads answered 4xx by the gateway: 413, 408 in the body, framing */
-    _Atomic uint64_t lost;        /* died with a gateway process */
+    _Atomic uint64_t requests; /* complete, valid request heads */
+    _Atomic uint64_t answered; /* by a worker, to the last byte */
+    _Atomic uint64_t failed;   /* 502: its worker died */
+    _Atomic uint64_t expired;  /* 504: the deadline passed, queued or running */
+    _Atomic uint64_t shed;     /* 503: queue or slabs full */
+    _Atomic uint64_t recalled; /* the client left before any Python saw it */
+    _Atomic uint64_t aborted;  /* broke off: client left, too slow, or the handler failed while streaming */
+    _Atomic uint64_t refused;  /* valid heads answered 4xx by the gateway: 413, 408 in the body, framing */
+    _Atomic uint64_t lost;     /* died with a gateway process */
     _Atomic uint64_t bad_requests, header_timeouts, body_timeouts, keepalive_timeouts, send_timeouts;
     _Atomic uint64_t retried, stale, underscore_fields, continues, upgrades_ignored;
     _Atomic uint64_t bytes_in, bytes_out, turns, wakes, steal_wakes;
     _Atomic uint64_t queue_len, queue_max, slabs_used, slabs_max, buffered;
-    _Atomic uint64_t queue_ns;    /* sum over requests: arrival of the head to claim by a scheduler */
     _Atomic uint64_t log_lines, log_dropped;
     _Atomic uint64_t heartbeat_ns;
 } ev_counters;
 
 typedef struct {
     uint64_t magic;
-    uint64_t bytes; /* of the whole segment */
+    uint64_t bytes;                             /* of the whole segment */
     uint32_t io_threads, slots, threads, slabs; /* slabs: per I/O thread */
     uint32_t ring_cap, queue_limit, depth, concurrency;
     uint64_t slots_off, rings_off, ring_pair_bytes, slabs_off, data_off;
     uint32_t req_ring_bytes, resp_ring_bytes, ctl_ring_bytes, slab_stride;
     /* settings of the gateway; times in nanoseconds */
     uint64_t header_timeout, body_timeout, body_rate, body_rate_grace, handler_timeout, send_timeout, keepalive;
-    uint64_t max_body; /* bytes; 0: no limit */
-    uint64_t max_buffered; /* bytes of request parts that one I/O thread may hold outside of slabs */
+    uint64_t max_body;        /* bytes; 0: no limit */
+    uint64_t max_buffered;    /* bytes of request parts that one I/O thread may hold outside of slabs */
     uint32_t max_connections; /* per I/O thread */
     uint32_t listeners;
     int32_t listener_fd[EV_MAX_LISTENERS];
@@ -191,7 +213,7 @@ typedef struct {
     int32_t access_log_fd;  /* -1: none */
     uint32_t access_log_json;
     uint32_t inline_mode;
-    uint32_t echo;          /* benchmark: the gateway answers by itself */
+    uint32_t echo; /* benchmark: the gateway answers by itself */
     _Atomic uint32_t gateway_epoch;
     _Atomic uint32_t gateway_mode; /* EV_RUN, EV_DRAIN */
     _Atomic int32_t gateway_pid;
@@ -243,9 +265,18 @@ static inline uint8_t *ev_slab_head(const ev_segment *s, uint32_t i)
 {
     return s->base + s->hdr->data_off + (uint64_t)i * s->hdr->slab_stride;
 }
-static inline uint8_t *ev_slab_in(const ev_segment *s, uint32_t i) { return ev_slab_head(s, i) + EV_SLAB_IN_OFF; }
-static inline uint8_t *ev_slab_out(const ev_segment *s, uint32_t i) { return ev_slab_head(s, i) + EV_SLAB_OUT_OFF; }
-static inline uint32_t ev_slab_io(const ev_segment *s, uint32_t i) { return i / s->hdr->slabs; }
+static inline uint8_t *ev_slab_in(const ev_segment *s, uint32_t i)
+{
+    return ev_slab_head(s, i) + EV_SLAB_IN_OFF;
+}
+static inline uint8_t *ev_slab_out(const ev_segment *s, uint32_t i)
+{
+    return ev_slab_head(s, i) + EV_SLAB_OUT_OFF;
+}
+static inline uint32_t ev_slab_io(const ev_segment *s, uint32_t i)
+{
+    return i / s->hdr->slabs;
+}
 
 /* Sizes that shape the segment; the rest of the header is filled in by the caller after ev_segment_create. */
 typedef struct {

@@ -1,0 +1,304 @@
+/* Slabs, the central queue, credit, recall: which request goes where, and when.
+ *
+ * A request waits in the central FIFO until some worker has credit: fewer than `depth` unclaimed entries in its ring
+ * and fewer than `concurrency` requests per scheduler thread in work. A worker with a sleeping scheduler thread comes
+ * first; otherwise the one with the least to do. What lies in the ring of a worker that turns out to be busy is stolen
+ * by the next one that comes round, and ev_stall_check wakes a sleeper for it when nobody does so by himself. */
+#define _GNU_SOURCE
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "engine.h"
+
+#define FAT_BYTES 32768u /* a window that was used beyond this keeps many pages */
+#define FAT_KEPT  32u    /* free slabs that may keep theirs, for the next large request */
+
+uint32_t ev_slab_alloc(ev_engine *e)
+{
+    if (!e->n_free) return EV_NO_SLAB;
+    uint32_t i = e->free_slabs[--e->n_free];
+    ev_slab *s = ev_slab_at(e->seg, i);
+    ev_slab_priv *p = &e->priv[i - e->slab_base];
+    uint32_t gen = ev_cookie_gen(atomic_load_explicit(&s->cookie, memory_order_relaxed));
+    atomic_store_explicit(&s->cookie, ev_cookie(gen, 0, 0, EV_GATEWAY), memory_order_relaxed);
+    p->conn = NULL;
+    p->worker_done = true;
+    p->queued = false;
+    s->tries = 0;
+    uint64_t used = e->n_slabs - e->n_free;
+    atomic_store_explicit(&e->cnt->slabs_used, used, memory_order_relaxed);
+    if (used > atomic_load_explicit(&e->cnt->slabs_max, memory_order_relaxed))
+        atomic_store_explicit(&e->cnt->slabs_max, used, memory_order_relaxed);
+    if (p->fat) {
+        p->fat = false;
+        e->fat_free--;
+    }
+    return i;
+}
+
+/* Page-aligned middle of a range back to the kernel. */
+static void give_back(uint8_t *from, uint8_t *to)
+{
+    uintptr_t a = ((uintptr_t)from + 4095) & ~(uintptr_t)4095, b = (uintptr_t)to & ~(uintptr_t)4095;
+    if (b > a) madvise((void *)a, b - a, MADV_REMOVE);
+}
+
+void ev_slab_release(ev_engine *e, uint32_t i)
+{
+    ev_slab *s = ev_slab_at(e->seg, i);
+    ev_slab_priv *p = &e->priv[i - e->slab_base];
+    uint32_t gen = ev_cookie_gen(atomic_load_explicit(&s->cookie, memory_order_relaxed));
+    bool fat = atomic_load_explicit(&s->in.head, memory_order_relaxed) > FAT_BYTES ||
+               atomic_load_explicit(&s->out.head, memory_order_relaxed) > FAT_BYTES;
+    if (fat && e->fat_free < FAT_KEPT) {
+        p->fat = true;
+        e->fat_free++;
+    } else if (fat) {
+        give_back(ev_slab_in(e->seg, i) + FAT_BYTES, ev_slab_in(e->seg, i) + EV_IN_CAP);
+        give_back(ev_slab_out(e->seg, i) + FAT_BYTES, ev_slab_out(e->seg, i) + EV_OUT_CAP);
+    }
+    efio_bytering_reset(&s->in); /* a slab that is used without a body keeps no trace of the last one */
+    efio_bytering_reset(&s->out);
+    if (p->file_fd) {
+        close(p->file_fd - 1);
+        p->file_fd = 0;
+    }
+    if (p->queued) {
+        p->queued = false;
+        e->central_live--;
+    }
+    p->conn = NULL;
+    atomic_store_explicit(&s->cookie, ev_cookie(gen + 1, 0, 0, EV_FREE), memory_order_release);
+    e->free_slabs[e->n_free++] = i;
+    atomic_store_explicit(&e->cnt->slabs_used, e->n_slabs - e->n_free, memory_order_relaxed);
+}
+
+/* Makes the descriptor fresh for a (first or second) hand-over; the request part stays. */
+void ev_dispatch_prepare(ev_slab *s)
+{
+    atomic_store_explicit(&s->gone, 0, memory_order_relaxed);
+    atomic_store_explicit(&s->in_wanted, 0, memory_order_relaxed);
+    atomic_store_explicit(&s->in_paused, 0, memory_order_relaxed);
+    atomic_store_explicit(&s->ctl_pending, 0, memory_order_relaxed);
+    efio_bytering_reset(&s->out);
+    atomic_store_explicit(&s->out_flags, 0, memory_order_relaxed);
+    atomic_store_explicit(&s->out_wanted, 0, memory_order_relaxed);
+    atomic_store_explicit(&s->out_pending, 0, memory_order_relaxed);
+    s->status = 0;
+    s->out_body = 0;
+    s->file_left = 0;
+    s->tries++;
+}
+
+static void central_put(ev_engine *e, uint32_t i, bool front)
+{
+    uint32_t gen = ev_cookie_gen(atomic_load_explicit(&ev_slab_at(e->seg, i)->cookie, memory_order_relaxed));
+    uint64_t v = (uint64_t)gen << 32 | i;
+    uint32_t mask = e->central_cap - 1;
+    if (front)
+        e->central[--e->central_head & mask] = v;
+    else
+        e->central[e->central_tail++ & mask] = v;
+    e->priv[i - e->slab_base].queued = true;
+    e->central_live++;
+    atomic_store_explicit(&e->cnt->queue_len, e->central_live, memory_order_relaxed);
+    if (e->central_live > atomic_load_explicit(&e->cnt->queue_max, memory_order_relaxed))
+        atomic_store_explicit(&e->cnt->queue_max, e->central_live, memory_order_relaxed);
+}
+
+/* Stale entries (recalled while queued) are squeezed out when they fill the queue. */
+static void central_compact(ev_engine *e)
+{
+    uint32_t mask = e->central_cap - 1, to = e->central_head;
+    for (uint32_t at = e->central_head; at != e->central_tail; at++) {
+        uint64_t v = e->central[at & mask];
+        uint32_t i = (uint32_t)v;
+        uint64_t c = atomic_load_explicit(&ev_slab_at(e->seg, i)->cookie, memory_order_relaxed);
+        if (ev_cookie_gen(c) == (uint32_t)(v >> 32) && e->priv[i - e->slab_base].queued) e->central[to++ & mask] = v;
+    }
+    e->central_tail = to;
+}
+
+bool ev_dispatch_enqueue(ev_engine *e, ev_conn *c, uint32_t i)
+{
+    if (e->central_live >= e->hdr->queue_limit) ev_dispatch(e);
+    if (e->central_live >= e->hdr->queue_limit) return false;
+    if (e->central_tail - e->central_head >= e->central_cap) central_compact(e);
+    ev_slab *s = ev_slab_at(e->seg, i);
+    ev_dispatch_prepare(s);
+    e->priv[i - e->slab_base].conn = c;
+    c->slab = i;
+    central_put(e, i, false);
+    return true;
+}
+
+void ev_dispatch_requeue(ev_engine *e, uint32_t i)
+{
+    if (e->central_tail - e->central_head >= e->central_cap) central_compact(e);
+    e->priv[i - e->slab_base].worker_done = true;
+    central_put(e, i, true);
+}
+
+static uint32_t sleeping_threads(ev_engine *e, ev_worker_slot *slot)
+{
+    uint32_t n = 0;
+    for (uint32_t t = 0; t < e->hdr->threads; t++)
+        n += atomic_load_explicit(&slot->thread[t].state, memory_order_relaxed) == EV_THREAD_RUNNING &&
+             efio_wake_is_sleeping(&slot->thread[t].wake);
+    return n;
+}
+
+static uint32_t active_requests(ev_engine *e, ev_worker_slot *slot)
+{
+    uint32_t n = 0;
+    for (uint32_t t = 0; t < e->hdr->threads; t++)
+        n += atomic_load_explicit(&slot->thread[t].active, memory_order_relaxed);
+    return n;
+}
+
+static bool is_ready(const ev_engine *e, uint32_t w)
+{
+    return (e->workers[w].seen & 15) == EV_WORKER_READY;
+}
+
+/* The worker to get the next request, or -1. */
+static int pick(ev_engine *e)
+{
+    int best = -1;
+    uint64_t best_score = UINT64_MAX;
+    for (uint32_t w = 0; w < e->hdr->slots; w++) {
+        if (!is_ready(e, w)) continue;
+        ev_worker_slot *slot = ev_worker_at(e->seg, w);
+        uint32_t waiting = efio_ring_size(ev_req_ring(e->seg, w, e->io));
+        if (waiting >= e->hdr->depth) continue;
+        uint32_t active = active_requests(e, slot);
+        uint32_t threads = atomic_load_explicit(&slot->threads, memory_order_relaxed);
+        if (active + waiting >= e->hdr->concurrency * (threads ? threads : 1)) continue;
+        bool idle = sleeping_threads(e, slot) > e->workers[w].pend_wake;
+        uint64_t score = idle ? active : (1ull << 32) + active + waiting;
+        if (score < best_score) {
+            best_score = score;
+            best = (int)w;
+        }
+    }
+    return best;
+}
+
+void ev_dispatch(ev_engine *e)
+{
+    while (e->central_live) {
+        int w = pick(e);
+        if (w < 0) break;
+        uint64_t v = e->central[e->central_head++ & (e->central_cap - 1)];
+        uint32_t i = (uint32_t)v, gen = (uint32_t)(v >> 32);
+        ev_slab *s = ev_slab_at(e->seg, i);
+        ev_slab_priv *p = &e->priv[i - e->slab_base];
+        if (ev_cookie_gen(atomic_load_explicit(&s->cookie, memory_order_relaxed)) != gen || !p->queued) continue;
+        p->queued = false;
+        e->central_live--;
+        p->worker_done = false;
+        /* release: whoever claims sees the whole descriptor */
+        atomic_store_explicit(&s->cookie, ev_cookie(gen, 0, 0, EV_QUEUED), memory_order_release);
+        if (!efio_ring_push(ev_req_ring(e->seg, (uint32_t)w, e->io), ev_msg(EV_MSG_REQUEST, i, gen))) {
+            /* cannot be: pick looked; kept as a guard against a corrupted ring */
+            atomic_store_explicit(&s->cookie, ev_cookie(gen, 0, 0, EV_GATEWAY), memory_order_relaxed);
+            ev_dispatch_requeue(e, i);
+            break;
+        }
+        e->workers[w].pend_wake++;
+    }
+    atomic_store_explicit(&e->cnt->queue_len, e->central_live, memory_order_relaxed);
+}
+
+void ev_dispatch_flush_wakes(ev_engine *e)
+{
+    for (uint32_t w = 0; w < e->hdr->slots; w++) {
+        uint32_t owed = e->workers[w].pend_wake;
+        if (!owed) continue;
+        e->workers[w].pend_wake = 0;
+        ev_worker_slot *slot = ev_worker_at(e->seg, w);
+        atomic_thread_fence(memory_order_seq_cst);
+        for (uint32_t t = 0; t < e->hdr->threads && owed; t++) {
+            if (atomic_load_explicit(&slot->thread[t].state, memory_order_relaxed) != EV_THREAD_RUNNING) continue;
+            if (efio_wake_notify(&slot->thread[t].wake)) {
+                owed--;
+                ev_count(&e->cnt->wakes, 1);
+            }
+        }
+        if (!e->stall_ns) e->stall_ns = e->now_ns + EV_STALL_NS;
+    }
+}
+
+bool ev_recall(ev_engine *e, uint32_t i)
+{
+    ev_slab *s = ev_slab_at(e->seg, i);
+    uint64_t c = atomic_load_explicit(&s->cookie, memory_order_relaxed);
+    if (ev_cookie_state(c) == EV_GATEWAY) return true;
+    if (ev_cookie_state(c) != EV_QUEUED) return false;
+    if (!atomic_compare_exchange_strong(&s->cookie, &c, ev_cookie(ev_cookie_gen(c), 0, 0, EV_GATEWAY))) return false;
+    e->priv[i - e->slab_base].worker_done = true;
+    return true;
+}
+
+void ev_notify_worker(ev_engine *e, uint32_t i)
+{
+    ev_slab *s = ev_slab_at(e->seg, i);
+    uint64_t c = atomic_load_explicit(&s->cookie, memory_order_acquire);
+    if (ev_cookie_state(c) != EV_TAKEN) return; /* whoever claims it reads the flags then */
+    if (atomic_exchange(&s->ctl_pending, 1)) return;
+    uint32_t w = ev_cookie_worker(c), t = ev_cookie_thread(c);
+    if (w >= e->hdr->slots || t >= e->hdr->threads) return;
+    ev_thread_slot *thread = &ev_worker_at(e->seg, w)->thread[t];
+    if (!efio_ring_push(ev_ctl_ring(e->seg, w, e->io, t), ev_msg(EV_MSG_NOTIFY, i, ev_cookie_gen(c))))
+        atomic_store(&thread->ctl_overflow, 1); /* it then looks at all it has */
+    efio_wake_notify(&thread->wake);
+}
+
+void ev_orphan(ev_engine *e, ev_conn *c, uint32_t gone)
+{
+    uint32_t i = c->slab;
+    if (i == EV_NO_SLAB) return;
+    c->slab = EV_NO_SLAB;
+    ev_slab_priv *p = &e->priv[i - e->slab_base];
+    if (p->worker_done) {
+        ev_slab_release(e, i);
+        return;
+    }
+    p->conn = NULL;
+    ev_slab *s = ev_slab_at(e->seg, i);
+    atomic_fetch_or(&s->gone, gone | EV_GONE_DEAD);
+    ev_notify_worker(e, i);
+}
+
+bool ev_stall_check(ev_engine *e)
+{
+    bool again = false;
+    uint32_t stalled = 0;
+    for (uint32_t w = 0; w < e->hdr->slots; w++) {
+        if (!is_ready(e, w)) continue;
+        ev_worker_slot *slot = ev_worker_at(e->seg, w);
+        efio_ring *r = ev_req_ring(e->seg, w, e->io);
+        if (efio_ring_size(r)) {
+            uint32_t head = atomic_load_explicit(&r->head, memory_order_relaxed);
+            if (head == e->workers[w].last_head) stalled += efio_ring_size(r);
+            e->workers[w].last_head = head;
+            again = true;
+        }
+        if (active_requests(e, slot) &&
+            sleeping_threads(e, slot) < atomic_load_explicit(&slot->threads, memory_order_relaxed))
+            again = true; /* awake: may hold back finished answers until its pass is over */
+    }
+    for (uint32_t w = 0; stalled && w < e->hdr->slots; w++) {
+        if (!is_ready(e, w)) continue;
+        ev_worker_slot *slot = ev_worker_at(e->seg, w);
+        for (uint32_t t = 0; stalled && t < e->hdr->threads; t++) {
+            if (atomic_load_explicit(&slot->thread[t].state, memory_order_relaxed) != EV_THREAD_RUNNING) continue;
+            if (efio_wake_notify(&slot->thread[t].wake)) {
+                ev_count(&e->cnt->steal_wakes, 1);
+                stalled--;
+            }
+        }
+    }
+    return again;
+}
