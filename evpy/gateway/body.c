@@ -212,9 +212,13 @@ uint32_t ev_body_feed(ev_engine *e, ev_conn *c, const uint8_t *p, uint32_t len, 
             if (give > room) give = room;
             size_t used = 0, n = 0;
             const uint8_t *data = NULL;
-            ev_chunk_result r = ev_chunked_next(&b->chunked, p + off, give, &used, &data, &n, error, reason);
+            int status = 400;
+            ev_chunk_result r = ev_chunked_next(&b->chunked, p + off, give, &used, &data, &n, &status, reason);
             off += (uint32_t)used;
-            if (r == EV_CHUNK_ERROR) break;
+            if (r == EV_CHUNK_ERROR) {
+                *error = status;
+                break;
+            }
             if (r == EV_CHUNK_END) {
                 *end = true;
                 break;
