@@ -1,0 +1,10 @@
+"""Real servers and raw clients for tests over sockets.
+
+``Server`` starts ``evserver`` in a process of its own, waits until it is ready, and proves at its end that it stopped as
+it should. ``Client`` speaks bytes, so that a test can send what no HTTP library would.
+"""
+
+from serving.client import Answer, Client, exchange
+from serving.server import Server, free_port
+
+__all__ = ["Answer", "Client", "Server", "exchange", "free_port"]
