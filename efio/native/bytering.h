@@ -2,7 +2,7 @@
  *
  * Source: L. Lamport, "Proving the correctness of multiprocess programs" (1977): head and tail are free-running
  * 64-bit counters, each written by one side only. The data lies elsewhere (capacity bytes, any size), so the
- * counters can sit in a descriptor and the bytes in the slab.
+ * counters can sit in a descriptor and the bytes in the slab. Capacity is 1 .. 2^32 - 1 bytes.
  *
  * head: bytes ever written. Written by the producer (release), read by the consumer (acquire): publishes data.
  * tail: bytes ever consumed. Written by the consumer (release), read by the producer (acquire): frees space. */
@@ -30,9 +30,11 @@ static inline uint64_t efio_bytering_used(const efio_bytering *b)
     return h - t;
 }
 
+/* Room for the producer. Anybody else may ask, too: both counters may then move between the two loads. */
 static inline uint64_t efio_bytering_free(const efio_bytering *b, uint32_t capacity)
 {
-    return capacity - efio_bytering_used(b);
+    uint64_t used = efio_bytering_used(b);
+    return used < capacity ? capacity - used : 0;
 }
 
 /* The longest contiguous span that the producer may write now; *n == 0 when full. */

@@ -7,11 +7,23 @@
  * Memory orders and their partners:
  *   push: store-release of seq = pos + 1   <->  pop/peek: load-acquire of seq   (publishes value)
  *   pop:  store-release of seq = pos + cap <->  push:     load-acquire of seq   (hands the cell back)
+ *   push: store-release of value           <->  peek:     fence-acquire after its load of value (who sees the
+ *         value of a later turn also sees that the earlier turn's seq is over; pop does not need it)
  *   head and tail are only tickets: relaxed.
  *
+ * What it promises: values of one producer come out in their order, each exactly once. It is linearizable but for this:
+ * while a push is under way between its claim and its publish, pop may find the ring empty although later pushes
+ * are complete; while a pop is under way, push may find the ring full. Whoever is under way then wakes or retries.
+ *
+ * Tickets are 32 bits and wrap. A thread would have to stop between its look at seq and its CAS for exactly a
+ * multiple of 2^32 turns to be deceived; at a million turns a second it must sleep 71 minutes and wake in the right
+ * one.
+ *
  * Not crash-safe between processes on both ends: a producer that dies between its claim (tail CAS) and its
- * publish (seq store) stops the consumers at that cell. evpy therefore gives every worker process rings of
- * its own, and the survivor walks past such a cell with efio_ring_salvage() once the other end is dead. */
+ * publish (seq store) stops the consumers at that cell, a consumer that dies between its claim (head CAS) and its
+ * hand-back stops the producers one round later. evpy therefore gives every worker process rings of its own. When all
+ * processes on one end are dead, the survivor calls efio_ring_salvage (it is the consumer and wants the rest), or the
+ * successor of the dead makes the ring whole again: efio_ring_mend_producer, efio_ring_mend_consumer. */
 #ifndef EFIO_RING_H
 #define EFIO_RING_H
 
@@ -61,7 +73,7 @@ static inline bool efio_ring_push(efio_ring *r, uint64_t value)
         if (d == 0) {
             if (atomic_compare_exchange_weak_explicit(&r->tail, &pos, pos + 1, memory_order_relaxed,
                                                       memory_order_relaxed)) {
-                atomic_store_explicit(&c->value, value, memory_order_relaxed);
+                atomic_store_explicit(&c->value, value, memory_order_release);
                 atomic_store_explicit(&c->seq, pos + 1, memory_order_release);
                 return true;
             }
@@ -98,9 +110,14 @@ static inline bool efio_ring_pop(efio_ring *r, uint64_t *value)
 /* True when a pop would have found something. A sleeper calls it after its "I sleep" store and a full fence. */
 static inline bool efio_ring_ready(const efio_ring *r)
 {
-    uint32_t pos = atomic_load_explicit(&((efio_ring *)r)->head, memory_order_relaxed);
-    const efio_cell *c = &r->cell[pos & r->mask];
-    return atomic_load_explicit(&((efio_cell *)c)->seq, memory_order_acquire) == pos + 1;
+    for (;;) {
+        uint32_t pos = atomic_load_explicit(&((efio_ring *)r)->head, memory_order_relaxed);
+        const efio_cell *c = &r->cell[pos & r->mask];
+        int32_t d = (int32_t)(atomic_load_explicit(&((efio_cell *)c)->seq, memory_order_acquire) - (pos + 1));
+        if (d <= 0) return d == 0;
+        /* Another consumer took this one meanwhile: the next cell may be full, and its producer may have looked for
+         * a sleeper before we were one. To say no here would be a lost wake-up. */
+    }
 }
 
 /* Number of claimed, not yet consumed cells: exact only when both ends are quiet. */
@@ -126,7 +143,7 @@ static inline bool efio_ring_peek(const efio_ring *r, uint32_t pos, uint64_t *va
 }
 
 /* After every process on the producing end is dead: takes the next published value, walking past cells that
- * were claimed but never published. False when nothing published is left. Single caller. */
+ * were claimed but never published. False when nothing published is left. Single caller, no other consumer. */
 static inline bool efio_ring_salvage(efio_ring *r, uint64_t *value)
 {
     uint32_t tail = atomic_load_explicit(&r->tail, memory_order_acquire);
@@ -137,6 +154,32 @@ static inline bool efio_ring_salvage(efio_ring *r, uint64_t *value)
         if (published) return true;
     }
     return false;
+}
+
+/* After every process on the producing end is dead, by their successor before it produces: publishes `filler` in every
+ * cell that was claimed and never published, so that the consumers, who may be at work, get past it. */
+static inline void efio_ring_mend_producer(efio_ring *r, uint64_t filler)
+{
+    uint32_t tail = atomic_load_explicit(&r->tail, memory_order_acquire);
+    for (uint32_t pos = atomic_load_explicit(&r->head, memory_order_relaxed); pos != tail; pos++) {
+        efio_cell *c = &r->cell[pos & r->mask];
+        if (atomic_load_explicit(&c->seq, memory_order_acquire) != pos) continue;
+        atomic_store_explicit(&c->value, filler, memory_order_release);
+        atomic_store_explicit(&c->seq, pos + 1, memory_order_release);
+    }
+}
+
+/* After the process on the consuming end is dead, by its successor before it consumes: hands back the cell that the
+ * dead one had claimed and not handed back. True when there was one; its value may or may not have been acted upon.
+ * Only for rings with a single consumer: of several, each may have left a cell. The producers may be at work. */
+static inline bool efio_ring_mend_consumer(efio_ring *r, uint64_t *value)
+{
+    uint32_t pos = atomic_load_explicit(&r->head, memory_order_relaxed) - 1;
+    efio_cell *c = &r->cell[pos & r->mask];
+    if (atomic_load_explicit(&c->seq, memory_order_acquire) != pos + 1) return false;
+    *value = atomic_load_explicit(&c->value, memory_order_relaxed);
+    atomic_store_explicit(&c->seq, pos + r->mask + 1, memory_order_release);
+    return true;
 }
 
 #endif

@@ -6,7 +6,14 @@
  *
  * Both sides put a sequentially consistent fence between their store and their load (Dekker's pattern), so at
  * least one of them sees the other: either the sleeper finds the work in its recheck or the waker sees
- * sleeping == 1 and rings. The fd belongs in an edge-triggered epoll set: then it needs no read(). */
+ * `sleeping` and rings. The fd belongs in an edge-triggered epoll set: then it needs no read().
+ *
+ * One sleeper, many wakers, any of which may be killed at any instruction. So the flag is cleared only after the ring:
+ * a waker first marks the sleep as its own (others need not ring for it), rings, then clears the flag. Killed in
+ * between, it leaves a marked flag, for which every other waker rings without further ado: superfluous rings, never a
+ * sleeper that nobody rings. By the time of the clearing the sleeper may have woken and gone to sleep again; so that
+ * this later sleep is not cleared, each has a number of its own and clearing is a compare-and-swap. Killed between its
+ * push and its notify, a waker has not rung at all: whoever learns of its death looks into its ring. */
 #ifndef EFIO_WAKE_H
 #define EFIO_WAKE_H
 
@@ -15,15 +22,18 @@
 #include "atomics.h"
 
 typedef struct {
-    EFIO_ALIGNED _Atomic uint32_t sleeping; /* 1: the sleeper wants a ring; cleared by whoever rings */
+    EFIO_ALIGNED _Atomic uint32_t sleeping; /* number of the sleep that wants a ring, + 1: somebody rings; 0: awake */
+    uint32_t sleeps;                        /* number of the last sleep, even, not 0; the sleeper's own */
     int32_t fd;                             /* eventfd; the same number in every process that inherits it */
     _Atomic uint64_t rings;                 /* statistics: how often the eventfd was written */
 } efio_waker;
 
 static inline void efio_wake_prepare(efio_waker *w)
 {
-    atomic_store_explicit(&w->sleeping, 1, memory_order_relaxed);
-    atomic_thread_fence(memory_order_seq_cst);
+    w->sleeps += 2;
+    if (!w->sleeps) w->sleeps = 2;
+    atomic_store_explicit(&w->sleeping, w->sleeps, memory_order_relaxed);
+    atomic_thread_fence(memory_order_seq_cst); /* partner: efio_wake_notify */
 }
 
 static inline void efio_wake_cancel(efio_waker *w)
@@ -44,14 +54,20 @@ static inline void efio_wake_ring(efio_waker *w)
     (void)n;
 }
 
-/* True when it rang. */
+/* True when it rang as the first one for this sleep. */
 static inline bool efio_wake_notify(efio_waker *w)
 {
-    atomic_thread_fence(memory_order_seq_cst);
-    if (!atomic_load_explicit(&w->sleeping, memory_order_relaxed)) return false;
-    if (!atomic_exchange_explicit(&w->sleeping, 0, memory_order_acq_rel)) return false;
+    atomic_thread_fence(memory_order_seq_cst); /* partner: efio_wake_prepare */
+    uint32_t sleep = atomic_load_explicit(&w->sleeping, memory_order_relaxed);
+    if (!sleep) return false;
+    uint32_t mine = sleep | 1;
+    bool first = sleep != mine && atomic_compare_exchange_strong_explicit(&w->sleeping, &sleep, mine,
+                                                                          memory_order_relaxed, memory_order_relaxed);
+    if (!sleep) return false; /* woke up meanwhile */
     efio_wake_ring(w);
-    return true;
+    if (first)
+        atomic_compare_exchange_strong_explicit(&w->sleeping, &mine, 0, memory_order_relaxed, memory_order_relaxed);
+    return first;
 }
 
 #endif
