@@ -188,7 +188,8 @@ def open_all(
             try:
                 sock.listen(backlog)
             except OSError as error:  # another socket of the address had been bound, and now listens
-                raise _refusal(text, error) from None
+                others = [address_of(other) for its, other in zip(texts, listeners, strict=True) if its != text]
+                raise _refusal(text, error, others) from None
     except BaseException:
         listeners.close_all()
         raise
@@ -326,7 +327,7 @@ def _refusal(text: str, error: OSError, others: Iterable[str] = ()) -> StartupEr
     """A failed socket call as one line with a way out; ``others`` are the addresses that this server already has."""
     port = text.rpartition(":")[2]
     if error.errno == errno.EADDRINUSE:
-        own = [address for address in others if address.rpartition(":")[2] == port]
+        own = [other for other in others if _overlap(text, other)]
         if own:
             reason = f"the address is in use, and this server itself already has {own[0]}; drop one of the two"
         else:
@@ -346,3 +347,15 @@ def _refusal(text: str, error: OSError, others: Iterable[str] = ()) -> StartupEr
     else:
         reason = error.strerror or str(error)
     return StartupError(f"cannot listen on {text}: {reason}")
+
+
+def _overlap(text: str, other: str) -> bool:
+    """Whether two TCP addresses cannot be listened on together."""
+    one, two = parse_bind(text), parse_bind(other)
+    wildcards = {"", "0.0.0.0", "::"}
+    return (
+        one.port == two.port
+        and "tcp" == one.kind == two.kind
+        and (":" in one.host) == (":" in two.host)
+        and (one.host == two.host or not wildcards.isdisjoint((one.host, two.host)))
+    )

@@ -159,7 +159,7 @@ def _parse(argv: Sequence[str]) -> tuple[str, dict[str, object]]:
             "--print-config",
             "--check",
         ]
-        raise UsageError(f"unknown option {name}" + suggestion(name, known, "evserver --help shows the options"))
+        raise UsageError(f"unknown option {name}" + suggestion(name, known, "evserver --help shows the options", "--"))
     return action, flags
 
 

@@ -57,7 +57,7 @@ class _Formatter(logging.Formatter):
         try:
             return _clip(record.getMessage(), MAX_MESSAGE)
         except Exception:  # noqa: BLE001  # '%d' % "x" somewhere in an application must not cost the event
-            return _clip(f"{record.msg} (arguments that do not fit: {_text(record.args)})", MAX_MESSAGE)
+            return _clip(f"{_text(record.msg)} (arguments that do not fit: {_text(record.args)})", MAX_MESSAGE)
 
     def fields_of(self, record: logging.LogRecord) -> dict[str, object]:
         fields = getattr(record, "fields", None)

@@ -73,12 +73,16 @@ def load(flags: Mapping[str, object], environ: Mapping[str, str]) -> Loaded:
     return Loaded(Settings(**values, app=app), origins)  # type: ignore[arg-type]
 
 
-def suggestion(word: str, known: Iterable[str], otherwise: str) -> str:
-    """``; did you mean 'x'?`` when something known looks like the word, else ``; `` and the other way out."""
+def suggestion(word: str, known: Iterable[str], otherwise: str, prefix: str = "") -> str:
+    """``; did you mean 'x'?`` when something known looks like the word, else ``; `` and the other way out.
+
+    The ``prefix``, which all of them have, makes no two of them alike.
+    """
     import difflib
 
-    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
-    return f"; did you mean {close[0]!r}?" if close else f"; {otherwise}"
+    bare = [name.removeprefix(prefix) for name in known]
+    close = difflib.get_close_matches(word.removeprefix(prefix), bare, n=1, cutoff=0.6)
+    return f"; did you mean '{prefix}{close[0]}'?" if close else f"; {otherwise}"
 
 
 def _parse(entry: _Entry) -> object:
@@ -101,7 +105,8 @@ def _environ_entries(environ: Mapping[str, str]) -> Iterable[_Entry]:
         if name in known:
             yield _Entry(known[name], environ[name], name)
         elif name.startswith(PREFIX) and not KUBERNETES.match(name):
-            raise UsageError(f"unknown variable {name}" + suggestion(name, known, "evserver --help lists the settings"))
+            hint = suggestion(name, known, "evserver --help lists the settings", PREFIX)
+            raise UsageError(f"unknown variable {name}{hint}")
 
 
 def _read_file(path: str) -> tuple[list[_Entry], dict[str, Any]]:
@@ -116,7 +121,7 @@ def _read_file(path: str) -> tuple[list[_Entry], dict[str, Any]]:
         raise UsageError(f"cannot read the configuration file {path!r}: {error.strerror}") from None
     except UnicodeDecodeError as error:
         raise UsageError(f"{path}: not UTF-8 (byte {error.start}); TOML files are") from None
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # TOMLDecodeError, or a number of thousands of digits
         raise UsageError(f"{path}: not valid TOML: {error}") from None
 
     app = data.pop("app", {})

@@ -31,7 +31,7 @@ def dump_value(value: object) -> str:
     if isinstance(value, str):
         return _string(value)
     if isinstance(value, int):
-        return str(value)
+        return str(value) if value < 1 << 63 else hex(value)  # Python does not write thousands of decimal digits
     if isinstance(value, float):
         return repr(value) if math.isfinite(value) else {"inf": "inf", "-inf": "-inf"}.get(str(value), "nan")
     if isinstance(value, (datetime.datetime, datetime.date, datetime.time)):
