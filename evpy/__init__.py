@@ -13,6 +13,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from evpy.errors import BodyTooLarge, ClientDisconnected, DeadlineExceeded, EvpyError, HTTPError
+    from evpy.http.events import Event
     from evpy.http.request import Request, current_request
     from evpy.http.response import Response
     from evpy.http.router import Router
@@ -24,6 +25,7 @@ __all__ = [
     "BodyTooLarge",
     "ClientDisconnected",
     "DeadlineExceeded",
+    "Event",
     "EvpyError",
     "HTTPError",
     "Request",
@@ -42,6 +44,7 @@ __all__ = [
 _HOME = {
     **dict.fromkeys(("BodyTooLarge", "ClientDisconnected", "DeadlineExceeded", "EvpyError", "HTTPError"), "evpy.errors"),
     **dict.fromkeys(("Request", "current_request"), "evpy.http.request"),
+    "Event": "evpy.http.events",
     "Response": "evpy.http.response",
     "Router": "evpy.http.router",
     **dict.fromkeys(("background", "every"), "evpy.runtime.background"),
