@@ -46,6 +46,7 @@ static const struct {
     ROW("CR in an extension", "5;a\rb\r\nhello", "400 chunk size line does not end with CRLF", 0),
     ROW("data longer than the size", "5\r\nhello!\r\n", "400 chunk data is not followed by CRLF", 0),
     ROW("LF behind the data", "5\r\nhello\n0\r\n\r\n", "400 chunk data is not followed by CRLF", 0),
+    ROW("two LF behind the data", "5\r\nhello\n\n0\r\n\r\n", "400 chunk data is not followed by CRLF", 0),
     ROW("CR behind the data", "5\r\nhello\r0\r\n\r\n", "400 chunk data is not followed by CRLF", 0),
     ROW("size behind the data", "5\r\nhello0\r\n\r\n", "400 chunk data is not followed by CRLF", 0),
     ROW("trailers", "0\r\nDigest: a\r\nX:\r\n\r\nG", "", 1),
@@ -269,6 +270,23 @@ static void test_octets(void)
     }
 }
 
+/* A trailer whose name differs in one letter from a forbidden one is another trailer. */
+static void test_near_names(void)
+{
+    static const char *const names[] = {"Host", "Trailer", "Authorization", "Content-Length", "Transfer-Encoding"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        for (size_t changed = 0; changed <= strlen(names[i]); changed++) {
+            char text[64];
+            const int n = snprintf(text, sizeof text, "0\r\n%s: a\r\n\r\n", names[i]);
+            if (changed > 0) text[3 + changed - 1] = '~';
+            body_outcome out;
+            const char *wrong = body_run((const uint8_t *)text, (size_t)n, NULL, 0, &out);
+            CHECK(!wrong && (out.result == EV_CHUNK_ERROR) == (changed == 0), "%s", text);
+            body_free(&out);
+        }
+    }
+}
+
 /* After its end and after an error the decoder stands still. */
 static void test_stays(void)
 {
@@ -294,6 +312,7 @@ int main(void)
     test_limits();
     test_round_trip();
     test_octets();
+    test_near_names();
     test_stays();
     if (failures) fprintf(stderr, "%d checks failed\n", failures);
     return failures > 0;

@@ -423,7 +423,8 @@ static void test_limits(void)
     CHECK(ev_http1_parse((const uint8_t *)"\r\n", 2, &head, &reason) == 400, "%s", reason);
     CHECK(ev_http1_parse((const uint8_t *)"GET / HTTP/1.1\r\n", 16, &head, &reason) == 400, "%s", reason);
     CHECK(ev_http1_parse((const uint8_t *)"GET / HTTP/1.0\r\n\r\n\r\n", 20, &head, &reason) == 400, "%s", reason);
-    CHECK(ev_http1_parse((const uint8_t *)"GET / HTTP/1.0\r\nA: \n\r\n\r\n", 25, &head, &reason) == 400, "%s", reason);
+    CHECK(ev_http1_parse((const uint8_t *)"GET / HTTP/1.0\n\nA:\r\n\r\n", 22, &head, &reason) == 400, "%s", reason);
+    CHECK(ev_http1_parse((const uint8_t *)"GET / HTTP/1.0\r\nA: \n\r\n\r\n", 24, &head, &reason) == 400, "%s", reason);
 }
 
 /* Every octet at every kind of place against the grammar, written down a second time. */
@@ -431,13 +432,14 @@ static void test_octets(void)
 {
     static const struct {
         const char *before, *after;
-        int place; /* 'm'ethod, 't'arget, 'n'ame, 'v'alue */
+        int place; /* 'm'ethod, 't'arget, 'n'ame, 'v'alue, 'l'ength */
     } places[] = {
         {"G", "T / HTTP/1.1\r\nHost: a\r\n\r\n", 'm'},
         {"GET /a", "b HTTP/1.1\r\nHost: a\r\n\r\n", 't'},
         {"GET /aaaaaaaaaaaaaaaaaaaa", "bbbbbbbbbbbbbbbbbbbbbbbb HTTP/1.1\r\nHost: a\r\n\r\n", 't'},
         {"GET / HTTP/1.1\r\nHost: a\r\nX", "Y: a\r\n\r\n", 'n'},
         {"GET / HTTP/1.1\r\nHost: a\r\nX: a", "b\r\n\r\n", 'v'},
+        {"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 1", "2\r\n\r\n", 'l'},
         {"GET / HTTP/1.1\r\nHost: a\r\nX: aaaaaaaaaaaaaaaaaaaa", "bbbbbbbbbbbbbbbbbbbbbbbb\r\n\r\n", 'v'},
     };
     for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
@@ -448,6 +450,7 @@ static void test_octets(void)
             const bool tchar = alnum || (octet != 0 && strchr("!#$%&'*+-.^_`|~", octet) != NULL);
             bool valid = tchar;
             if (places[i].place == 't') valid = octet > ' ' && octet < 127 && octet != '#';
+            if (places[i].place == 'l') valid = octet >= '0' && octet <= '9';
             if (places[i].place == 'v') valid = (octet >= ' ' && octet != 127) || octet == '\t';
             builder *b = calloc(1, sizeof *b);
             add(b, places[i].before);
@@ -471,6 +474,53 @@ static void test_octets(void)
     CHECK(!ev_http1_valid_name((const uint8_t *)"", 0), "an empty name");
     CHECK(ev_http1_valid_value((const uint8_t *)"", 0), "an empty value");
     CHECK(ev_http1_valid_value(NULL, 0), "no value");
+}
+
+/* A word that differs in one letter from one that we know is another word. */
+static void test_near_words(void)
+{
+    static const struct {
+        const char *before, *word, *after, *known, *unknown; /* the beginnings of the outcomes */
+    } words[] = {
+        {"GET / HTTP/1.1\r\nHost: a\r\n", "Host", ": a\r\n\r\n", "400 several", "GET / @a 1.1 keep |"},
+        {"GET / HTTP/1.1\r\nHost: a\r\n", "Expect", ": x\r\n\r\n", "417", "GET / @a 1.1 keep |"},
+        {"GET / HTTP/1.1\r\nHost: a\r\n", "Content-Length", ": x\r\n\r\n", "400 Content", "GET / @a 1.1 keep |"},
+        {"GET / HTTP/1.1\r\nHost: a\r\n", "Transfer-Encoding", ": x\r\n\r\n", "400 chunked", "GET / @a 1.1 keep |"},
+        {"GET / HTTP/1.1\r\nHost: a\r\n", "Connection", ": close\r\n\r\n", "GET / @a 1.1 |", "GET / @a 1.1 keep |"},
+        {"GET / HTTP/1.1\r\nHost: a\r\nConnection: ", "close", "\r\n\r\n", "GET / @a 1.1 |", "GET / @a 1.1 keep |"},
+        {"GET / HTTP/1.0\r\nConnection: ", "keep-alive", "\r\n\r\n", "GET / 1.0 keep |", "GET / 1.0 |"},
+        {"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: x\r\nConnection: ", "upgrade", "\r\n\r\n",
+         "GET / @a 1.1 keep upgrade |", "GET / @a 1.1 keep |"},
+        {"GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\n", "Upgrade", ": x\r\n\r\n",
+         "GET / @a 1.1 keep upgrade |", "GET / @a 1.1 keep |"},
+        {"GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: ", "chunked", "\r\n\r\n", "GET / @a 1.1 keep chunked |",
+         "400 chunked"},
+        {"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nExpect: ", "100-continue", "\r\n\r\n",
+         "GET / @a 1.1 keep length=1 expect |", "417"},
+        {"GET ", "http://", "a/ HTTP/1.1\r\nHost: a\r\n\r\n", "GET / @a 1.1 keep |", "400 malformed request target"},
+        {"GET ", "https://", "a/ HTTP/1.1\r\nHost: a\r\n\r\n", "GET / @a 1.1 keep https |",
+         "400 malformed request target"},
+    };
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
+        const size_t n = strlen(words[i].word);
+        for (size_t changed = 0; changed <= 2 * n;
+             changed++) { /* each letter to another case, then to another letter */
+            char text[128], *word = text + strlen(words[i].before);
+            snprintf(text, sizeof text, "%s%s%s", words[i].before, words[i].word, words[i].after);
+            const char *outcome = words[i].known;
+            if (changed > n) {
+                word[changed - n - 1] = '~';
+                outcome = words[i].unknown;
+            } else if (changed > 0) {
+                const char c = word[changed - 1];
+                if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z')) word[changed - 1] ^= 0x20;
+            }
+            head_outcome out;
+            head_run((const uint8_t *)text, strlen(text), NULL, 0, 'x', &out);
+            CHECK(strncmp(out.text, outcome, strlen(outcome)) == 0, "'%.*s': '%s', not '%s'", (int)n, word, out.text,
+                  outcome);
+        }
+    }
 }
 
 /* A control character is found wherever it lies relative to the blocks that the search reads at once. */
@@ -529,6 +579,7 @@ int main(void)
     test_progress();
     test_limits();
     test_octets();
+    test_near_words();
     test_positions();
     test_methods();
     test_reasons();
