@@ -65,7 +65,7 @@ static struct {
     const char *host, *path, *slow_path, *post_file;
     int port;
     unsigned connections, slow_every;
-    uint64_t requests, seed, think_ns, window_ns, warmup_ns, timeout_ns, drain_ns;
+    uint64_t requests, seed, think_ns, window_ns, warmup_ns, timeout_ns;
     int64_t expect;
     bool think_fixed, hold, discard;
 } opt = {.host = "127.0.0.1",
@@ -74,8 +74,7 @@ static struct {
          .seed = 1,
          .expect = -1,
          .window_ns = SECOND,
-         .timeout_ns = 30 * SECOND,
-         .drain_ns = 5 * SECOND};
+         .timeout_ns = 30 * SECOND};
 
 static struct sockaddr_in addr;
 static struct conn *conns, **heap;
@@ -445,7 +444,7 @@ static void run_load(void)
     stopping = true;
     t_end = now = clock_ns();
     say("end");
-    for (end = now + opt.drain_ns; now < end && outstanding();) turn(end < now + SECOND / 4 ? end : now + SECOND / 4);
+    for (end = now + opt.timeout_ns; now < end && outstanding();) turn(end < now + SECOND / 4 ? end : now + SECOND / 4);
     unsigned left = outstanding();
     errors[ERR_TIMEOUT] += left;
     if (left && !first_error[0]) snprintf(first_error, sizeof first_error, "timeout: no answer before the end");
@@ -498,7 +497,7 @@ static void print_result(void)
 
 static char *request_head(const char *path)
 {
-    char *text, length[64] = "";
+    char *text, length[128] = "";
     if (body_fd >= 0)
         snprintf(length, sizeof length, "Content-Type: application/octet-stream\r\nContent-Length: %lld\r\n",
                  (long long)body_len);
