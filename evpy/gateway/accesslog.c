@@ -68,8 +68,8 @@ bool ev_accesslog_put(ev_accesslog *log, const ev_log_entry *entry)
         atomic_fetch_add_explicit(&log->dropped, 1, memory_order_relaxed);
         return false;
     }
-    uint32_t first, at = (uint32_t)(atomic_load_explicit(&log->ring.head, memory_order_relaxed) % RING);
-    first = len < RING - at ? (uint32_t)len : RING - at;
+    uint32_t at = (uint32_t)(atomic_load_explicit(&log->ring.head, memory_order_relaxed) % RING);
+    size_t first = len < RING - at ? len : RING - at;
     memcpy(log->data + at, line, first);
     memcpy(log->data, line + first, len - first);
     efio_bytering_wrote(&log->ring, (uint32_t)len);
