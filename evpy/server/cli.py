@@ -11,15 +11,19 @@ within two screens: at most 100 lines of 100 columns.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
+import io
 import json
 import os
 import sys
 import textwrap
+import traceback
 from collections.abc import Sequence
 from typing import NoReturn
 
-from evpy.errors import ExitCode, ExitError, UsageError
+import evpy
+from evpy.errors import CrashError, ExitCode, ExitError, UsageError
 from evpy.server.settings import GROUPS, Option, Settings, options
 from evpy.server.sources import Loaded, load, suggestion
 from evpy.server.toml_text import dump_table
@@ -76,10 +80,14 @@ def _run(argv: Sequence[str]) -> int:
         raise UsageError("no target; name what to serve, as in 'evserver main.py' (evserver --help shows more)")
     if settings.chdir is not None:
         _enter(settings.chdir)
+    if action == "check":
+        return _check(settings, settings.target)
     return _serve(settings)
 
 
 def _serve(settings: Settings) -> int:
+    import logging
+
     from evpy.server import logs
 
     inline = settings.workers == 0
@@ -89,8 +97,36 @@ def _serve(settings: Settings) -> int:
         form=settings.log_format,
         path=settings.log_file,
     )
-    server = importlib.import_module("evpy.server.inline" if inline else "evpy.server.supervisor")
-    return int(server.main(settings))
+    log = logging.getLogger(__name__)
+    try:
+        server = importlib.import_module("evpy.server.inline" if inline else "evpy.server.supervisor")
+        return int(server.main(settings))
+    except ExitError as error:
+        if settings.log_file is not None:  # else the line on stderr would be there twice
+            logs.event(log, logging.ERROR, str(error))
+        raise
+    except Exception as error:  # noqa: BLE001  # a bug of ours, whatever it is
+        logs.event(log, logging.CRITICAL, "internal error", exc_info=error)
+        raise CrashError(
+            f"internal error ({type(error).__name__}); the log has the traceback, please report it"
+        ) from None
+
+
+def _check(settings: Settings, target: str) -> int:
+    """Loads the target as a worker would, but for its ``on_start``, and says that all is well."""
+    if settings.patch:
+        from gevent import monkey
+
+        monkey.patch_all()
+    from evpy.http.handlers import load_target
+
+    try:
+        load_target(target, debug=settings.debug)
+    except ExitError as error:
+        if error.__cause__ is not None:  # what the application's code has raised
+            _say(*"".join(traceback.format_exception(error.__cause__)).splitlines())
+        raise
+    return _print(f"evserver: the settings are fine, and {target} can be loaded (its on_start was not run)")
 
 
 def _enter(directory: str) -> None:
@@ -114,7 +150,8 @@ class _Parser(argparse.ArgumentParser):
     """argparse with our kind of error."""
 
     def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{message.removeprefix('argument ')} (evserver --help shows the options)")
+        message = message.removeprefix("argument ").replace("ignored explicit argument", "takes no value, but there is")
+        raise UsageError(f"{message} (evserver --help shows the options)")
 
 
 def _parser() -> _Parser:
@@ -134,9 +171,9 @@ def _parser() -> _Parser:
         else:
             parser.add_argument(*names, action="append" if option.kind.repeatable else "store")
     only_one = parser.add_mutually_exclusive_group()
-    for name in ("help", "version", "print-config", "print-config=json", "check"):
-        names = ["-h", "--help"] if name == "help" else [f"--{name}"]
-        only_one.add_argument(*names, action="store_const", const=name, dest=":action")
+    for name in ("version", "print-config", "print-config=json", "check"):
+        only_one.add_argument(f"--{name}", action="store_const", const=name, dest=":action")
+    parser.add_argument("-h", "--help", action="store_const", const="help", dest=":help")
     return parser
 
 
@@ -146,7 +183,9 @@ def _parse(argv: Sequence[str]) -> tuple[str, dict[str, object]]:
     found, rest = parser.parse_known_args(argv)
     flags: dict[str, object] = vars(found)
     action = str(flags.pop(":action", ""))
-    if rest and action != "help":
+    if flags.pop(":help", ""):
+        return "help", {}
+    if rest:
         unknown = next((arg for arg in rest if arg.startswith("-") and arg not in ("-", "--")), None)
         if unknown is None:
             raise UsageError(
@@ -242,20 +281,28 @@ def _version() -> str:
             return "(not installed)"
 
     parts = ", ".join(f"{name} {version_of(name)}" for name in ("gevent", "greenlet"))
-    return f"evserver {version_of('evpy')} ({platform.python_implementation()} {platform.python_version()}, {parts})"
+    return f"evserver {evpy.__version__} ({platform.python_implementation()} {platform.python_version()}, {parts})"
 
 
 def _print(text: str) -> int:
     """Writes to stdout; a reader that has had enough (``| head``) is no error."""
+    if sys.stdout is None:  # started with it closed
+        return ExitCode.DONE
     try:
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(errors="backslashreplace")  # arguments need not be text
         sys.stdout.write(text + "\n")
         sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains at exit
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or the interpreter tries again at exit, and complains
+        if not isinstance(error, BrokenPipeError):
+            raise CrashError(f"cannot write to stdout: {error.strerror}") from None
     return ExitCode.DONE
 
 
-def _say(line: str) -> None:
+def _say(*lines: str) -> None:
+    """Writes to stderr, each line escaped so that it is one."""
     from evpy.server.log_formats import escape
 
-    sys.stderr.write(escape(line) + "\n")
+    with contextlib.suppress(OSError, AttributeError):  # stderr is closed, and nobody can be told
+        sys.stderr.write("".join(f"{escape(line)}\n" for line in lines))

@@ -117,7 +117,7 @@ def _check_server_header(text: str) -> None:
 
 
 _SERVER_HEADER = Text("TEXT", "text of at most 63 printable ASCII characters", _check_server_header, optional=False)
-_TARGET = FilePath("TARGET", "the path of a handler script or of a directory of them")
+_TARGET = FilePath("TARGET", "a handler script, a directory of them, or module:name")
 _DIRECTORY = FilePath("DIR", "a directory")
 
 
@@ -126,7 +126,7 @@ class Settings:
     """All settings of one server. UsageError names the field that is wrong."""
 
     # --- what to run
-    target: str | None = _option(_TARGET, "what", "a handler script such as main.py, or a directory of them")
+    target: str | None = _option(_TARGET, "what", "main.py, main.py:name, a directory of scripts, or module:name")
     config: str | None = _option(
         FilePath("FILE", "a file"), "what", "read this file; '' reads none", short="-c", in_file=False,
         default_note="evserver.toml, if there is one",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import re
 import socket
 import stat
 import subprocess
@@ -108,9 +109,8 @@ class TestParse:
         ],
     )
     def test_refused(self, text: str, error: str) -> None:
-        with pytest.raises(ValueError) as caught:
+        with pytest.raises(ValueError, match=re.escape(error)):
             parse_bind(text)
-        assert error in str(caught.value)
 
     @given(st.text() | st.from_regex(r"(unix:|fd:|\[?[0-9a-f:.]*\]?:)[0-9]{0,6}", fullmatch=True))
     def test_any_text_is_taken_or_refused(self, text: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import os
@@ -22,10 +23,8 @@ def pipe() -> Iterator[tuple[int, int]]:
     fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 4096)
     yield reader, writer
     for fd in (reader, writer):
-        try:
+        with contextlib.suppress(OSError):  # closed by the test
             os.close(fd)
-        except OSError as error:
-            assert error.errno == errno.EBADF  # closed by the test
 
 
 @pytest.fixture

@@ -66,10 +66,15 @@ def test_an_event_has_its_traceback(path: Path) -> None:
 
 def test_an_event_says_where_it_came_from(path: Path) -> None:
     handler = logs.configure(role="supervisor", path=str(path))
-    seen: list[str] = []
-    handler.addFilter(lambda record: not seen.append(record.funcName))
+    seen: list[logging.LogRecord] = []
+
+    def look(record: logging.LogRecord) -> bool:
+        seen.append(record)
+        return True
+
+    handler.addFilter(look)
     logs.event(LOG, logging.ERROR, "x")
-    assert seen == ["test_an_event_says_where_it_came_from"]
+    assert [record.funcName for record in seen] == ["test_an_event_says_where_it_came_from"]
 
 
 def test_levels(path: Path) -> None:

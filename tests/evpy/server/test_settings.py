@@ -24,7 +24,7 @@ BY_NAME = {option.name: option for option in options()}
 
 def test_the_defaults_are_those_that_are_promised(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 1, 2})
-    expected = {
+    expected: dict[str, object] = {
         "target": None,
         "bind": ("127.0.0.1:8000",),
         "workers": 6,
@@ -63,7 +63,8 @@ def test_every_field_but_app_is_an_option() -> None:
 
 @pytest.mark.parametrize("option", options(), ids=lambda option: option.name)
 def test_an_option_is_fully_described(option: Option) -> None:
-    assert option.help and not option.help.endswith(".")
+    assert option.help
+    assert not option.help.endswith(".")
     assert option.kind.expects
     assert option.env == "EVSERVER_" + option.name.upper()
     assert option.key == option.name.replace("_", "-")
@@ -168,7 +169,7 @@ def test_a_stale_documentation_is_found(tmp_path: Path) -> None:
         (tmp_path / name).parent.mkdir()
         (tmp_path / name).write_text((ROOT / name).read_text().replace("| 2048 |", "| 2049 |"))
     (tmp_path / "evpy").symlink_to(ROOT / "evpy")
-    command = [sys.executable, tmp_path / "scripts/docs-settings"]
+    command = [sys.executable, str(tmp_path / "scripts/docs-settings")]
     stale = subprocess.run([*command, "--check"], capture_output=True, text=True, check=False)
     assert stale.returncode == 1
     assert "is not up to date; run scripts/docs-settings" in stale.stderr

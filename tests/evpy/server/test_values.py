@@ -1,8 +1,9 @@
-"""Each kind: what it takes, what it refuses and how it says so; parsing is idempotent and understands its own output."""
+"""Each kind: what it takes, what it refuses and how it says so; parsing is idempotent and reads its own output."""
 
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 
 import pytest
@@ -125,9 +126,8 @@ def test_taken(kind: Kind, raw: object, value: object) -> None:
     ids=repr,
 )
 def test_refused(kind: Kind, raw: object, error: str) -> None:
-    with pytest.raises(ValueError) as caught:
+    with pytest.raises(ValueError, match=re.escape(error)) as caught:
         kind.parse(raw)
-    assert error in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
@@ -138,10 +138,9 @@ def test_refused(kind: Kind, raw: object, error: str) -> None:
 def test_any_input_is_taken_or_refused(kind: Kind, raw: object) -> None:
     try:
         value = kind.parse(raw)
-    except ValueError as error:
-        assert "\n" not in str(error)
-    else:
-        assert kind.parse(value) == value
+    except ValueError:
+        return
+    assert kind.parse(value) == value
 
 
 @given(st.integers(0, 1 << 62))
