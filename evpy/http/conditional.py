@@ -62,13 +62,11 @@ def _date(value: str | None) -> int | None:
     """Unix time of any of the three formats of section 5.6.7; None for what is no date, which is to be ignored."""
     if value is None:
         return None
-    import calendar
-    from email.utils import parsedate
+    from datetime import UTC
+    from email.utils import parsedate_to_datetime
 
-    parsed = parsedate(value)
-    if parsed is None:
-        return None
     try:
-        return calendar.timegm(parsed)
+        date = parsedate_to_datetime(value)
+        return int((date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp())
     except (ValueError, OverflowError):
         return None

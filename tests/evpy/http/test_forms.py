@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 
 import pytest
@@ -164,7 +165,7 @@ def test_however_it_is_cut(parts: list[tuple[str, bytes, bool]], cuts: list[int]
         )
     )
     places = [0, *sorted(min(cut, len(whole)) for cut in cuts), len(whole)]
-    form = multipart(*(whole[a:b] for a, b in zip(places, places[1:], strict=False)))
+    form = multipart(*(whole[a:b] for a, b in itertools.pairwise(places)))
     assert [(n, v.encode("latin-1")) for n, v in form.pairs()] == [(n, d) for n, d, is_file in parts if not is_file]
     assert [(n, f.read()) for n, f in form.files.pairs()] == [(n, d) for n, d, is_file in parts if is_file]
     form.close()
@@ -267,7 +268,7 @@ def test_a_really_full_disk_is_507(opened: list[UploadedFile], monkeypatch) -> N
     """/dev/full accepts nothing; the spool hits it when it leaves memory."""
 
     def full(*args: object, **options: object):
-        return open("/dev/full", "w+b")  # noqa: SIM115 - SpooledTemporaryFile closes it
+        return open("/dev/full", "w+b")
 
     monkeypatch.setattr("tempfile.TemporaryFile", full)
     with pytest.raises(HTTPError, match="507"):
