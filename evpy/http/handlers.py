@@ -172,7 +172,7 @@ def _checked(app: Any, shown: str) -> App:
     interface = foreign_interface(app) if callable(app) else None
     if interface:
         raise StartupError(
-            f"{shown} looks like a {interface} application; evserver serves functions handle(request) only"
+            f"{shown} takes the arguments of {interface}; evserver serves functions handle(request) only"
         )
     raise StartupError(f"{shown}: {problem}")
 
