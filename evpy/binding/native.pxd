@@ -16,6 +16,13 @@ cdef extern from "efio/native/wake.h" nogil:
     bint efio_wake_is_sleeping(efio_waker *w)
 
 
+cdef extern from "efio/native/slabs.h" nogil:
+    enum:
+        EFIO_SLAB_FREE
+        EFIO_SLAB_CLAIMED
+    uint32_t efio_cookie_state(uint64_t c)
+
+
 cdef extern from "evpy/gateway/http1.h" nogil:
     ctypedef struct ev_field:
         uint16_t name, name_len, value, value_len
@@ -83,7 +90,6 @@ cdef extern from "evpy/native/layout.h" nogil:
     ctypedef struct ev_segment:
         uint8_t *base
         ev_header *hdr
-        size_t bytes
         int fd
     ctypedef struct ev_shape:
         uint32_t io_threads, slots, threads, slabs, concurrency, queue_limit, depth
@@ -93,8 +99,6 @@ cdef extern from "evpy/native/layout.h" nogil:
         EV_MAX_LISTENERS
         EV_RUN
         EV_DRAIN
-        EV_FREE
-        EV_TAKEN
         EV_WORKER_EMPTY
         EV_WORKER_STARTING
         EV_WORKER_READY
@@ -116,8 +120,6 @@ cdef extern from "evpy/native/layout.h" nogil:
     uint8_t *ev_slab_head(ev_segment *s, uint32_t i)
     uint32_t ev_msg_slab(uint64_t m)
     uint32_t ev_msg_gen(uint64_t m)
-    uint32_t ev_cookie_state(uint64_t c)
-    uint32_t ev_cookie_gen(uint64_t c)
     uint32_t ev_cookie_worker(uint64_t c)
     uint32_t ev_cookie_thread(uint64_t c)
 

@@ -238,7 +238,7 @@ cdef class Segment:
         found = []
         for i in range(self.seg.hdr.slabs * self.seg.hdr.io_threads):
             cookie = ev_load64(&ev_slab_at(&self.seg, i).cookie)
-            if ev_cookie_state(cookie) == EV_TAKEN and ev_cookie_worker(cookie) == <uint32_t>slot:
+            if efio_cookie_state(cookie) == EFIO_SLAB_CLAIMED and ev_cookie_worker(cookie) == <uint32_t>slot:
                 found.append(_slab_line(&self.seg, i, now))
         found.sort(key=lambda line: -line["age"])
         return found
@@ -246,7 +246,7 @@ cdef class Segment:
     def slabs_in_use(self):
         cdef uint32_t i, n = 0
         for i in range(self.seg.hdr.slabs * self.seg.hdr.io_threads):
-            if ev_cookie_state(ev_load64(&ev_slab_at(&self.seg, i).cookie)) != EV_FREE:
+            if efio_cookie_state(ev_load64(&ev_slab_at(&self.seg, i).cookie)) != EFIO_SLAB_FREE:
                 n += 1
         return n
 

@@ -93,9 +93,10 @@ void ev_conn_close(ev_engine *e, ev_conn *c)
     if (c->slab != EV_NO_SLAB) {
         uint32_t i = c->slab;
         uint64_t cookie = atomic_load_explicit(&ev_slab_at(e->seg, i)->cookie, memory_order_relaxed);
-        uint32_t state = ev_cookie_state(cookie);
+        uint32_t state = efio_cookie_state(cookie);
         bool untouched =
-            (state == EV_QUEUED || (state == EV_GATEWAY && e->priv[i - e->slab_base].queued)) && ev_recall(e, i);
+            (state == EFIO_SLAB_OFFERED || (state == EFIO_SLAB_HELD && e->priv[i - e->slab_base].queued)) &&
+            ev_recall(e, i);
         if (c->counted) c->log_owed = true;
         if (untouched && !c->status) c->status = 499;
         log_request(e, c, true);
@@ -631,8 +632,8 @@ void ev_conn_event(ev_engine *e, ev_conn *c, uint32_t events)
         if (was_busy && !c->early_eof && c->slab != EV_NO_SLAB && !c->own_answer) {
             /* The client left while its request waits or runs. Not started: take it back. Running: tell the handler. */
             uint32_t i = c->slab;
-            uint32_t state = ev_cookie_state(atomic_load(&ev_slab_at(e->seg, i)->cookie));
-            if (state != EV_TAKEN && ev_recall(e, i)) {
+            uint32_t state = efio_cookie_state(atomic_load(&ev_slab_at(e->seg, i)->cookie));
+            if (state != EFIO_SLAB_CLAIMED && ev_recall(e, i)) {
                 ev_conn_close(e, c);
                 return;
             }

@@ -20,8 +20,7 @@ uint32_t ev_slab_alloc(ev_engine *e)
     uint32_t i = e->free_slabs[--e->n_free];
     ev_slab *s = ev_slab_at(e->seg, i);
     ev_slab_priv *p = &e->priv[i - e->slab_base];
-    uint32_t gen = ev_cookie_gen(atomic_load_explicit(&s->cookie, memory_order_relaxed));
-    atomic_store_explicit(&s->cookie, ev_cookie(gen, 0, 0, EV_GATEWAY), memory_order_relaxed);
+    efio_slab_hold(&s->cookie);
     p->conn = NULL;
     p->worker_done = true;
     p->queued = false;
@@ -41,14 +40,13 @@ uint32_t ev_slab_alloc(ev_engine *e)
 static void give_back(uint8_t *from, uint8_t *to)
 {
     uintptr_t a = ((uintptr_t)from + 4095) & ~(uintptr_t)4095, b = (uintptr_t)to & ~(uintptr_t)4095;
-    if (b > a) madvise((void *)a, b - a, MADV_REMOVE);
+    if (b > a) madvise((void *)a, b - a, MADV_REMOVE); /* shared memory: the file's pages, not only our mapping */
 }
 
 void ev_slab_release(ev_engine *e, uint32_t i)
 {
     ev_slab *s = ev_slab_at(e->seg, i);
     ev_slab_priv *p = &e->priv[i - e->slab_base];
-    uint32_t gen = ev_cookie_gen(atomic_load_explicit(&s->cookie, memory_order_relaxed));
     bool fat = atomic_load_explicit(&s->in.head, memory_order_relaxed) > FAT_BYTES ||
                atomic_load_explicit(&s->out.head, memory_order_relaxed) > FAT_BYTES;
     if (fat && e->fat_free < FAT_KEPT) {
@@ -69,7 +67,7 @@ void ev_slab_release(ev_engine *e, uint32_t i)
         e->central_live--;
     }
     p->conn = NULL;
-    atomic_store_explicit(&s->cookie, ev_cookie(gen + 1, 0, 0, EV_FREE), memory_order_release);
+    efio_slab_free(&s->cookie);
     e->free_slabs[e->n_free++] = i;
     atomic_store_explicit(&e->cnt->slabs_used, e->n_slabs - e->n_free, memory_order_relaxed);
 }
@@ -93,7 +91,7 @@ void ev_dispatch_prepare(ev_slab *s)
 
 static void central_put(ev_engine *e, uint32_t i, bool front)
 {
-    uint32_t gen = ev_cookie_gen(atomic_load_explicit(&ev_slab_at(e->seg, i)->cookie, memory_order_relaxed));
+    uint32_t gen = efio_cookie_generation(atomic_load_explicit(&ev_slab_at(e->seg, i)->cookie, memory_order_relaxed));
     uint64_t v = (uint64_t)gen << 32 | i;
     uint32_t mask = e->central_cap - 1;
     if (front)
@@ -115,7 +113,8 @@ static void central_compact(ev_engine *e)
         uint64_t v = e->central[at & mask];
         uint32_t i = (uint32_t)v;
         uint64_t c = atomic_load_explicit(&ev_slab_at(e->seg, i)->cookie, memory_order_relaxed);
-        if (ev_cookie_gen(c) == (uint32_t)(v >> 32) && e->priv[i - e->slab_base].queued) e->central[to++ & mask] = v;
+        if (efio_cookie_generation(c) == (uint32_t)(v >> 32) && e->priv[i - e->slab_base].queued)
+            e->central[to++ & mask] = v;
     }
     e->central_tail = to;
 }
@@ -194,15 +193,15 @@ void ev_dispatch(ev_engine *e)
         uint32_t i = (uint32_t)v, gen = (uint32_t)(v >> 32);
         ev_slab *s = ev_slab_at(e->seg, i);
         ev_slab_priv *p = &e->priv[i - e->slab_base];
-        if (ev_cookie_gen(atomic_load_explicit(&s->cookie, memory_order_relaxed)) != gen || !p->queued) continue;
+        if (efio_cookie_generation(atomic_load_explicit(&s->cookie, memory_order_relaxed)) != gen || !p->queued)
+            continue;
         p->queued = false;
         e->central_live--;
         p->worker_done = false;
-        /* release: whoever claims sees the whole descriptor */
-        atomic_store_explicit(&s->cookie, ev_cookie(gen, 0, 0, EV_QUEUED), memory_order_release);
+        efio_slab_offer(&s->cookie);
         if (!efio_ring_push(ev_req_ring(e->seg, (uint32_t)w, e->io), ev_msg(EV_MSG_REQUEST, i, gen))) {
             /* cannot be: pick looked; kept as a guard against a corrupted ring */
-            atomic_store_explicit(&s->cookie, ev_cookie(gen, 0, 0, EV_GATEWAY), memory_order_relaxed);
+            efio_slab_recall(&s->cookie);
             ev_dispatch_requeue(e, i);
             break;
         }
@@ -233,10 +232,8 @@ void ev_dispatch_flush_wakes(ev_engine *e)
 bool ev_recall(ev_engine *e, uint32_t i)
 {
     ev_slab *s = ev_slab_at(e->seg, i);
-    uint64_t c = atomic_load_explicit(&s->cookie, memory_order_relaxed);
-    if (ev_cookie_state(c) == EV_GATEWAY) return true;
-    if (ev_cookie_state(c) != EV_QUEUED) return false;
-    if (!atomic_compare_exchange_strong(&s->cookie, &c, ev_cookie(ev_cookie_gen(c), 0, 0, EV_GATEWAY))) return false;
+    if (efio_cookie_state(atomic_load_explicit(&s->cookie, memory_order_relaxed)) == EFIO_SLAB_HELD) return true;
+    if (!efio_slab_recall(&s->cookie)) return false;
     e->priv[i - e->slab_base].worker_done = true;
     return true;
 }
@@ -245,12 +242,12 @@ void ev_notify_worker(ev_engine *e, uint32_t i)
 {
     ev_slab *s = ev_slab_at(e->seg, i);
     uint64_t c = atomic_load_explicit(&s->cookie, memory_order_acquire);
-    if (ev_cookie_state(c) != EV_TAKEN) return; /* whoever claims it reads the flags then */
+    if (efio_cookie_state(c) != EFIO_SLAB_CLAIMED) return; /* whoever claims it reads the flags then */
     if (atomic_exchange(&s->ctl_pending, 1)) return;
     uint32_t w = ev_cookie_worker(c), t = ev_cookie_thread(c);
     if (w >= e->hdr->slots || t >= e->hdr->threads) return;
     ev_thread_slot *thread = &ev_worker_at(e->seg, w)->thread[t];
-    if (!efio_ring_push(ev_ctl_ring(e->seg, w, e->io, t), ev_msg(EV_MSG_NOTIFY, i, ev_cookie_gen(c))))
+    if (!efio_ring_push(ev_ctl_ring(e->seg, w, e->io, t), ev_msg(EV_MSG_NOTIFY, i, efio_cookie_generation(c))))
         atomic_store(&thread->ctl_overflow, 1); /* it then looks at all it has */
     efio_wake_notify(&thread->wake);
 }

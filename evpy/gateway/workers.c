@@ -15,7 +15,7 @@
 
 static bool owned_by(uint64_t cookie, uint32_t w)
 {
-    return ev_cookie_state(cookie) == EV_TAKEN && ev_cookie_worker(cookie) == w;
+    return efio_cookie_state(cookie) == EFIO_SLAB_CLAIMED && ev_cookie_worker(cookie) == w;
 }
 
 static void message(ev_engine *e, uint32_t w, uint64_t m)
@@ -29,7 +29,7 @@ static void message(ev_engine *e, uint32_t w, uint64_t m)
     ev_slab *s = ev_slab_at(e->seg, i);
     uint64_t cookie = atomic_load_explicit(&s->cookie, memory_order_acquire);
     ev_slab_priv *p = &e->priv[i - e->slab_base];
-    if (ev_cookie_gen(cookie) != ev_msg_gen(m) || !owned_by(cookie, w) || p->worker_done) {
+    if (efio_cookie_generation(cookie) != ev_msg_gen(m) || !owned_by(cookie, w) || p->worker_done) {
         ev_count(&e->cnt->stale, 1); /* an answer to a request that is no more: never delivered to another */
         return;
     }
@@ -86,7 +86,7 @@ static void recall_ring(ev_engine *e, uint32_t w)
         if (i - e->slab_base >= e->n_slabs) continue;
         ev_slab *s = ev_slab_at(e->seg, i);
         uint64_t c = atomic_load_explicit(&s->cookie, memory_order_relaxed);
-        if (ev_cookie_gen(c) != ev_msg_gen(list[n]) || ev_cookie_state(c) != EV_QUEUED) continue;
+        if (efio_cookie_generation(c) != ev_msg_gen(list[n]) || efio_cookie_state(c) != EFIO_SLAB_OFFERED) continue;
         if (ev_recall(e, i)) ev_dispatch_requeue(e, i);
     }
 }
@@ -105,7 +105,7 @@ static void reclaim(ev_engine *e, uint32_t w)
         uint64_t cookie = atomic_load_explicit(&s->cookie, memory_order_acquire);
         if (!owned_by(cookie, w) || p->worker_done) continue;
         p->worker_done = true;
-        atomic_store(&s->cookie, ev_cookie(ev_cookie_gen(cookie), 0, 0, EV_GATEWAY));
+        efio_slab_reclaim(&s->cookie, efio_cookie_owner(cookie));
         ev_conn *c = p->conn;
         if (!c) {
             ev_slab_release(e, i);
@@ -175,37 +175,12 @@ void ev_receive_files(ev_engine *e, int sock)
         uint32_t i = ev_msg_slab(m);
         bool known = n == sizeof m && i - e->slab_base < e->n_slabs;
         uint64_t cookie = known ? atomic_load(&ev_slab_at(e->seg, i)->cookie) : 0;
-        if (known && ev_cookie_gen(cookie) == ev_msg_gen(m) && ev_cookie_state(cookie) == EV_TAKEN &&
-            !e->priv[i - e->slab_base].file_fd)
+        if (known && efio_cookie_generation(cookie) == ev_msg_gen(m) &&
+            efio_cookie_state(cookie) == EFIO_SLAB_CLAIMED && !e->priv[i - e->slab_base].file_fd)
             e->priv[i - e->slab_base].file_fd = fd + 1;
         else
             close(fd);
     }
-}
-
-/* The dead gateway was the only producer of request rings: a cell that it claimed and did not publish stops the
- * consumers. Publish it as a message that means nothing. */
-static void repair_producer(efio_ring *r)
-{
-    uint32_t tail = atomic_load(&r->tail);
-    for (uint32_t pos = atomic_load(&r->head); pos != tail; pos++) {
-        efio_cell *cell = &r->cell[pos & r->mask];
-        if (atomic_load(&cell->seq) != pos) continue;
-        atomic_store(&cell->value, ev_msg(EV_MSG_NOP, 0, 0));
-        atomic_store(&cell->seq, pos + 1);
-    }
-}
-
-/* ... and the only consumer of return rings: a cell that it took and did not hand back stops the producers one round
- * later. Its message may not have been acted upon: act now; twice does no harm, the generation tells. */
-static void repair_consumer(ev_engine *e, uint32_t w, efio_ring *r)
-{
-    uint32_t pos = atomic_load(&r->head) - 1;
-    efio_cell *cell = &r->cell[pos & r->mask];
-    if (atomic_load(&cell->seq) != pos + 1) return;
-    uint64_t m = atomic_load(&cell->value);
-    atomic_store(&cell->seq, pos + r->mask + 1);
-    message(e, w, m);
 }
 
 void ev_workers_takeover(ev_engine *e)
@@ -229,15 +204,15 @@ void ev_workers_takeover(ev_engine *e)
         uint64_t cookie = atomic_load(&s->cookie);
         ev_slab_priv *p = &e->priv[n];
         p->conn = NULL;
-        if (ev_cookie_state(cookie) == EV_QUEUED) {
+        if (efio_cookie_state(cookie) == EFIO_SLAB_OFFERED) {
             p->worker_done = true;
             ev_recall(e, i);
             cookie = atomic_load(&s->cookie); /* recalled, or claimed the moment before */
         }
-        if (ev_cookie_state(cookie) == EV_TAKEN) {
+        if (efio_cookie_state(cookie) == EFIO_SLAB_CLAIMED) {
             p->worker_done = false; /* an orphan: freed by the worker's FINAL or its death */
             atomic_fetch_or(&s->gone, EV_GONE_CLIENT | EV_GONE_DEAD);
-        } else if (ev_cookie_state(cookie) == EV_FREE) {
+        } else if (efio_cookie_state(cookie) == EFIO_SLAB_FREE) {
             e->free_slabs[e->n_free++] = i;
         } else {
             p->worker_done = true;
@@ -248,11 +223,17 @@ void ev_workers_takeover(ev_engine *e)
         uint32_t state = atomic_load(&ev_worker_at(e->seg, w)->state);
         e->workers[w].seen = 0; /* the scan that follows acts upon whatever it finds */
         if (state == EV_WORKER_EMPTY) continue;
-        repair_producer(ev_req_ring(e->seg, w, e->io));
-        for (uint32_t t = 0; t < e->hdr->threads; t++) repair_producer(ev_ctl_ring(e->seg, w, e->io, t));
-        repair_consumer(e, w, ev_resp_ring(e->seg, w, e->io));
+        /* The dead gateway was the only producer of these, and the only consumer of the return ring. A message that it
+         * took and may not have acted upon is acted upon now: twice does no harm, the generation tells. */
+        uint64_t nothing = ev_msg(EV_MSG_NOP, 0, 0), m;
+        efio_ring_mend_producer(ev_req_ring(e->seg, w, e->io), nothing);
+        for (uint32_t t = 0; t < e->hdr->threads; t++)
+            efio_ring_mend_producer(ev_ctl_ring(e->seg, w, e->io, t), nothing);
+        if (efio_ring_mend_consumer(ev_resp_ring(e->seg, w, e->io), &m)) message(e, w, m);
+        /* it may have died between a push and its ring */
+        for (uint32_t t = 0; t < e->hdr->threads; t++) efio_wake_ring(&ev_worker_at(e->seg, w)->thread[t].wake);
     }
     for (uint32_t k2 = 0; k2 < e->n_slabs; k2++)
-        if (ev_cookie_state(atomic_load(&ev_slab_at(e->seg, e->slab_base + k2)->cookie)) == EV_TAKEN)
+        if (efio_cookie_state(atomic_load(&ev_slab_at(e->seg, e->slab_base + k2)->cookie)) == EFIO_SLAB_CLAIMED)
             ev_notify_worker(e, e->slab_base + k2);
 }

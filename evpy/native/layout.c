@@ -4,8 +4,6 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 static uint64_t round_up(uint64_t n, uint64_t to)
 {
@@ -63,16 +61,11 @@ void ev_pair_init(const ev_segment *s, uint32_t w, uint32_t io)
         efio_ring_init(ev_ctl_ring(s, w, io, t), ring_cap_of(s->hdr->ctl_ring_bytes));
 }
 
-static int map(ev_segment *s, int fd, size_t bytes)
+static void view(ev_segment *s)
 {
-    int flags = fd < 0 ? MAP_SHARED | MAP_ANONYMOUS : MAP_SHARED;
-    void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, flags | MAP_NORESERVE, fd, 0);
-    if (p == MAP_FAILED) return -errno;
-    s->base = p;
-    s->hdr = p;
-    s->bytes = bytes;
-    s->fd = fd;
-    return 0;
+    s->base = s->mapping.base;
+    s->hdr = (ev_header *)s->mapping.base;
+    s->fd = s->mapping.fd;
 }
 
 int ev_segment_create(ev_segment *s, const ev_shape *shape, const char *name)
@@ -81,21 +74,15 @@ int ev_segment_create(ev_segment *s, const ev_shape *shape, const char *name)
     ev_header plan;
     memset(&plan, 0, sizeof plan);
     place(&plan, shape);
-    int fd = -1;
     if (name) {
-        fd = memfd_create(name, MFD_CLOEXEC);
-        if (fd < 0) return -errno;
-        if (ftruncate(fd, (off_t)plan.bytes) < 0) {
-            int e = errno;
-            close(fd);
-            return -e;
-        }
+        int r = efio_segment_create(&s->mapping, name, plan.bytes);
+        if (r < 0) return r;
+    } else {
+        void *p = mmap(NULL, plan.bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        if (p == MAP_FAILED) return -errno;
+        s->mapping = (efio_segment){.base = p, .bytes = plan.bytes, .fd = -1};
     }
-    int r = map(s, fd, plan.bytes);
-    if (r < 0) {
-        if (fd >= 0) close(fd);
-        return r;
-    }
+    view(s);
     place(s->hdr, shape);
     s->hdr->access_log_fd = -1;
     atomic_store(&s->hdr->next_id, 1);
@@ -113,12 +100,11 @@ int ev_segment_create(ev_segment *s, const ev_shape *shape, const char *name)
 
 int ev_segment_attach(ev_segment *s, int fd)
 {
-    struct stat st;
-    if (fstat(fd, &st) < 0) return -errno;
-    if ((size_t)st.st_size < sizeof(ev_header)) return -EPROTO;
-    int r = map(s, fd, (size_t)st.st_size);
+    int r = efio_segment_attach(&s->mapping, fd);
     if (r < 0) return r;
-    if (s->hdr->magic != EV_MAGIC || s->hdr->bytes != (uint64_t)st.st_size || s->hdr->slab_stride != EV_SLAB_STRIDE) {
+    view(s);
+    if (s->mapping.bytes < sizeof(ev_header) || s->hdr->magic != EV_MAGIC || s->hdr->bytes > s->mapping.bytes ||
+        s->hdr->slab_stride != EV_SLAB_STRIDE) {
         ev_segment_unmap(s);
         return -EPROTO;
     }
@@ -127,7 +113,7 @@ int ev_segment_attach(ev_segment *s, int fd)
 
 void ev_segment_unmap(ev_segment *s)
 {
-    if (s->base) munmap(s->base, s->bytes);
+    if (s->base) efio_segment_unmap(&s->mapping);
     memset(s, 0, sizeof *s);
     s->fd = -1;
 }

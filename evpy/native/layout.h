@@ -9,22 +9,19 @@
  * written by the worker). Data is virtual until touched, so a small request costs two pages, and a large one gives
  * its pages back when it is over.
  *
- * Who may write a slab is told by its cookie, 64 bits changed only by compare-and-swap once published:
+ * Who may write a slab is told by its cookie (efio/native/slabs.h): the gateway holds it, offers it to the workers, and
+ * gets it back by recalling it (client gone, deadline over, worker dead), by the claimer's FINAL, or by its death.
  *
- *   generation:32 | worker slot:12 | scheduler thread:12 | state:8
- *
- *   FREE --(gateway allocates)--> GATEWAY --(push into a worker's ring)--> QUEUED --(scheduler claims)--> TAKEN
- *            QUEUED --(gateway recalls: client gone, deadline over, worker dead)--> GATEWAY
- *            TAKEN  --(gateway has seen the worker's FINAL, or the worker is dead)--> GATEWAY --> FREE, generation + 1
- *
- * A ring entry names slab and generation; claiming is the CAS QUEUED -> TAKEN, never the pop. So an entry may be
- * recalled while it lies in a ring, and an idle worker may steal from the ring of a busy one by reading it.
- * A thief killed between two instructions has either claimed (its slot stands in the cookie) or not. */
+ * A ring entry names slab and generation; claiming is the compare-and-swap on the cookie, never the pop. So an entry
+ * may be recalled while it lies in a ring, and an idle worker may steal from the ring of a busy one by reading it. A
+ * thief killed between two instructions has either claimed (its slot stands in the cookie) or not. */
 #ifndef EVPY_LAYOUT_H
 #define EVPY_LAYOUT_H
 
 #include "efio/native/bytering.h"
 #include "efio/native/ring.h"
+#include "efio/native/segment.h"
+#include "efio/native/slabs.h"
 #include "efio/native/wake.h"
 #include "evpy/gateway/http1.h"
 
@@ -43,27 +40,18 @@
 #define EV_SLAB_OUT_OFF (EV_MAX_HEAD + EV_IN_CAP + EV_OUT_COLOUR)
 #define EV_SLAB_STRIDE  (EV_SLAB_OUT_OFF + EV_OUT_CAP + 4096u - EV_OUT_COLOUR + EV_SLAB_COLOUR)
 
-enum { EV_FREE = 0, EV_GATEWAY, EV_QUEUED, EV_TAKEN };
-
-static inline uint64_t ev_cookie(uint32_t gen, uint32_t worker, uint32_t thread, uint32_t state)
+/* The owner number of a claim (efio/native/slabs.h) is worker slot << 12 | scheduler thread. */
+static inline uint32_t ev_owner(uint32_t worker, uint32_t thread)
 {
-    return (uint64_t)gen << 32 | (uint64_t)(worker & 0xfff) << 20 | (uint64_t)(thread & 0xfff) << 8 | state;
-}
-static inline uint32_t ev_cookie_gen(uint64_t c)
-{
-    return (uint32_t)(c >> 32);
+    return worker << 12 | thread;
 }
 static inline uint32_t ev_cookie_worker(uint64_t c)
 {
-    return (uint32_t)(c >> 20) & 0xfff;
+    return efio_cookie_owner(c) >> 12;
 }
 static inline uint32_t ev_cookie_thread(uint64_t c)
 {
-    return (uint32_t)(c >> 8) & 0xfff;
-}
-static inline uint32_t ev_cookie_state(uint64_t c)
-{
-    return (uint32_t)c & 0xff;
+    return efio_cookie_owner(c) & 0xfff;
 }
 
 /* Messages on rings: type:8 | slab:24 | generation:32. */
@@ -114,7 +102,7 @@ enum {
 };
 
 typedef struct {
-    EFIO_ALIGNED _Atomic uint64_t cookie;
+    EFIO_ALIGNED efio_cookie cookie;
     uint64_t id;                  /* request id, unique within this start of the server */
     uint64_t arrival_ns;          /* CLOCK_MONOTONIC, first byte of the head */
     _Atomic uint64_t deadline_ns; /* CLOCK_MONOTONIC; moves on while a streamed body arrives */
@@ -228,8 +216,8 @@ enum { EV_RUN = 0, EV_DRAIN = 1 };
 typedef struct {
     uint8_t *base;
     ev_header *hdr;
-    size_t bytes;
-    int fd;
+    int fd; /* -1: anonymous, for one process */
+    efio_segment mapping;
 } ev_segment;
 
 static inline ev_worker_slot *ev_worker_at(const ev_segment *s, uint32_t w)

@@ -93,10 +93,7 @@ bool ev_worker_acked(ev_segment *s, uint32_t w, uint32_t state)
     return true;
 }
 
-#define C(name)                                                                                                        \
-    {                                                                                                                  \
-#name, offsetof(ev_counters, name)                                                                             \
-    }
+#define C(name) {#name, offsetof(ev_counters, name)}
 
 const ev_counter_name *ev_counter_names(void)
 {

@@ -26,11 +26,7 @@ static bool claim(ev_sched *s, uint64_t msg)
 {
     uint32_t i = ev_msg_slab(msg), gen = ev_msg_gen(msg);
     if (ev_msg_type(msg) != EV_MSG_REQUEST || i >= s->seg->hdr->slabs * s->seg->hdr->io_threads) return false;
-    uint64_t expected = ev_cookie(gen, 0, 0, EV_QUEUED);
-    /* acquire: partner of the gateway's release when it queued the slab */
-    return atomic_compare_exchange_strong_explicit(&ev_slab_at(s->seg, i)->cookie, &expected,
-                                                   ev_cookie(gen, s->w, s->t, EV_TAKEN), memory_order_acq_rel,
-                                                   memory_order_relaxed);
+    return efio_slab_claim(&ev_slab_at(s->seg, i)->cookie, gen, ev_owner(s->w, s->t));
 }
 
 static void claimed(ev_sched *s)
@@ -116,7 +112,7 @@ static void send_message(ev_sched *s, uint32_t type, uint32_t slab, uint32_t gen
 
 static uint32_t gen_of(const ev_slab *b)
 {
-    return ev_cookie_gen(atomic_load_explicit(&((ev_slab *)b)->cookie, memory_order_relaxed));
+    return efio_cookie_generation(atomic_load_explicit(&((ev_slab *)b)->cookie, memory_order_relaxed));
 }
 
 void ev_sched_final(ev_sched *s, uint64_t msg)
