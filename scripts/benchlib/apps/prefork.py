@@ -47,7 +47,7 @@ def socketify(app, port, workers):
     from socketify import App, AppListenOptions
 
     fork(workers)
-    server = App(request_response_factory_max_items=200_000)
+    server = App()
 
     def hello(res, req):
         res.end(work.HELLO)
