@@ -92,11 +92,7 @@ void ev_conn_close(ev_engine *e, ev_conn *c)
     if (c->state == EV_C_CLOSED) return;
     if (c->slab != EV_NO_SLAB) {
         uint32_t i = c->slab;
-        uint64_t cookie = atomic_load_explicit(&ev_slab_at(e->seg, i)->cookie, memory_order_relaxed);
-        uint32_t state = efio_cookie_state(cookie);
-        bool untouched =
-            (state == EFIO_SLAB_OFFERED || (state == EFIO_SLAB_HELD && e->priv[i - e->slab_base].queued)) &&
-            ev_recall(e, i);
+        bool untouched = !c->answered && ev_slab_at(e->seg, i)->tries <= 1 && ev_recall(e, i);
         if (c->counted) c->log_owed = true;
         if (untouched && !c->status) c->status = 499;
         log_request(e, c, true);
