@@ -33,10 +33,10 @@ def check_field(name: Any, value: Any) -> None:
     How a message is framed is the server's business, so Transfer-Encoding is refused, and of Connection everything but
     ``close``.
     """
-    for item in (name, value):
-        if not isinstance(item, str):
-            raise TypeError(f"response header {name!r}: name and value must be str, not {type(item).__name__}")
-    if not is_token(name):
+    if not (isinstance(name, str) and isinstance(value, str)):
+        wrong = value if isinstance(name, str) else name
+        raise TypeError(f"response header {name!r}: name and value must be str, not {type(wrong).__name__}")
+    if not _token.fullmatch(name):
         raise ValueError(f"response header {name!r}: a name is made of ASCII letters, digits and !#$%&'*+-.^_`|~")
     bad = _forbidden.search(value)
     if bad:
@@ -44,9 +44,12 @@ def check_field(name: Any, value: Any) -> None:
             f"response header {name}: {bad[0]!r} at position {bad.start()} is not allowed"
             " (no line breaks or other controls; percent-encode what is not latin-1)"
         )
-    lower = name.lower()
-    if lower == "transfer-encoding" or (lower == "connection" and value.strip().lower() != "close"):
+    if name[0] in "TtCc" and _frames(name.lower(), value):
         raise ValueError(f"response header {name}: the server alone decides how messages are framed; leave it out")
+
+
+def _frames(name: str, value: str) -> bool:
+    return name == "transfer-encoding" or (name == "connection" and value.strip().lower() != "close")
 
 
 class Headers(MultiDict[str]):
@@ -73,10 +76,10 @@ class MutableHeaders(Headers):
     __slots__ = ()
 
     def __init__(self, fields: HeadersLike = ()) -> None:
-        pairs = list(_flatten(fields))
-        for name, value in pairs:
-            check_field(name, value)
-        super().__init__(pairs)
+        super().__init__()
+        if fields:
+            for name, value in _flatten(fields):
+                self.add(name, value)
 
     def copy(self) -> MutableHeaders:
         """A copy that can be changed on its own."""

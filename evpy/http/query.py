@@ -18,19 +18,21 @@ def parse_urlencoded(text: str, *, what: str, max_fields: int | None = None) -> 
     if max_fields is not None and text.count("&") >= max_fields:
         raise HTTPError(413, f"the {what} has more than {max_fields} fields")
     pairs = []
-    plain = text.isascii() and "%" not in text and "+" not in text
     for piece in text.split("&"):
         if piece:
             name, _, value = piece.partition("=")
-            pairs.append((name, value) if plain else (_decode(name, what), _decode(value, what)))
+            pairs.append((_decode(name, what), _decode(value, what)))
     return pairs
 
 
 def _decode(text: str, what: str) -> str:
+    if "+" in text:
+        text = text.replace("+", " ")
+    if "%" not in text and text.isascii():
+        return text
     from urllib.parse import unquote_to_bytes
 
-    raw = text.replace("+", " ").encode("latin-1")
     try:
-        return (unquote_to_bytes(raw) if b"%" in raw else raw).decode("utf-8")
+        return unquote_to_bytes(text.encode("latin-1")).decode("utf-8")
     except UnicodeDecodeError:
         raise HTTPError(400, f"the {what} is not UTF-8: {text[:80]!r}") from None

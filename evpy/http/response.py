@@ -10,12 +10,13 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import AsyncIterator, Iterable, Iterator
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from evpy.http.headers import HeadersLike, MutableHeaders
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from evpy.http.events import Event
     from evpy.http.request import RequestMixin
 

@@ -39,6 +39,9 @@ H = TypeVar("H", bound=Handler)
 _parameter = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)(?::([A-Za-z_][A-Za-z0-9_]*))?\}", re.ASCII)
 
 
+Segment = str | tuple[str, Converter]  # literal, or parameter name and converter
+
+
 @dataclass(frozen=True, slots=True)
 class Route:
     """One registered function: ``pattern`` with all prefixes, upper-case ``methods``, ``name`` for url_for."""
@@ -47,7 +50,8 @@ class Route:
     methods: frozenset[str]
     handler: Handler
     name: str
-    segments: tuple[str | tuple[str, Converter], ...] = field(repr=False)
+    segments: tuple[Segment, ...] = field(repr=False)
+    parameters: tuple[str, ...]
 
 
 class _Node:
@@ -134,10 +138,8 @@ class Router:
         if not names or not all(map(is_token, names)):
             raise ValueError(f"route {pattern!r}: {sorted(names)} are no methods")
         full = self.prefix + pattern
-        segments = self._parse(full)
-        _check_handler(full, handler, [segment[0] for segment in segments if isinstance(segment, tuple)])
         own: str = name or getattr(handler, "__name__", None) or type(handler).__name__
-        self._insert(Route(full, names, handler, own, segments), explicit=name is not None)
+        self._insert(full, names, handler, own, self._parse(full), explicit=name is not None)
 
     def add_converter(
         self, name: str, parse: Callable[[str], Any], format: Callable[[Any], str] = str, *, tail: bool = False
@@ -165,13 +167,27 @@ class Router:
         return any(parent is router or parent._is_below(router) for parent, _ in self._parents)
 
     def _adopt(self, prefix: str, route: Route) -> None:
-        before = self._parse(self.prefix + prefix) if self.prefix + prefix else ()
-        pattern = self.prefix + prefix + route.pattern
-        segments = before + route.segments
-        _check_handler(pattern, route.handler, [segment[0] for segment in segments if isinstance(segment, tuple)])
-        self._insert(Route(pattern, route.methods, route.handler, route.name, segments), explicit=False)
+        before = self.prefix + prefix
+        segments = (*self._parse(before), *route.segments) if before else route.segments
+        self._insert(before + route.pattern, route.methods, route.handler, route.name, segments, explicit=False)
 
-    def _insert(self, route: Route, *, explicit: bool) -> None:
+    def _insert(
+        self,
+        pattern: str,
+        methods: frozenset[str],
+        handler: Handler,
+        name: str,
+        segments: tuple[Segment, ...],
+        *,
+        explicit: bool,
+    ) -> None:
+        parameters = tuple(segment[0] for segment in segments if isinstance(segment, tuple))
+        if len(set(parameters)) < len(parameters):
+            raise ValueError(f"route {pattern!r}: two parameters have the same name")
+        problem = signature_problem(handler, parameters)
+        if problem:  # now, and not at the first request
+            raise TypeError(f"route {pattern!r}: {problem}")
+        route = Route(pattern, methods, handler, name, segments, parameters)
         node = self._root
         for segment in route.segments:
             node = _child(node, segment)
@@ -191,10 +207,10 @@ class Router:
         for parent, prefix in self._parents:
             parent._adopt(prefix, route)
 
-    def _parse(self, pattern: str) -> tuple[str | tuple[str, Converter], ...]:
+    def _parse(self, pattern: str) -> tuple[Segment, ...]:
         if not pattern.startswith("/"):
             raise ValueError(f"route {pattern!r} must start with '/'")
-        segments: list[str | tuple[str, Converter]] = []
+        segments: list[Segment] = []
         for text in pattern[1:].split("/"):
             match = _parameter.fullmatch(text)
             if match is None:
@@ -210,9 +226,6 @@ class Router:
                 known = ", ".join(sorted(self._converters))
                 raise ValueError(f"route {pattern!r}: there is no converter {kind!r} (there are {known})")
             segments.append((name, converter))
-        names = [segment[0] for segment in segments if isinstance(segment, tuple)]
-        if len(set(names)) < len(names):
-            raise ValueError(f"route {pattern!r}: two parameters have the same name")
         if any(isinstance(segment, tuple) and segment[1].tail for segment in segments[:-1]):
             raise ValueError(f"route {pattern!r}: a parameter that takes the rest of the path must be the last segment")
         return tuple(segments)
@@ -237,16 +250,19 @@ class Router:
 
         ``raw_path`` is percent-encoded, as received; HTTPError 400 when it is not UTF-8.
         """
-        segments = [decode_path(segment) for segment in raw_path[1:].split("/")] if raw_path.startswith("/") else []
+        if not raw_path.startswith("/"):
+            return None, {}, set()
+        segments = raw_path[1:].split("/")
+        if "%" in raw_path or not raw_path.isascii():
+            segments = [decode_path(segment) for segment in segments]
         allowed: set[str] = set()
         values: list[Any] = []
-        route = _find(self._root, segments, 0, method, values, allowed) if segments else None
+        route = _find(self._root, segments, 0, method, values, allowed)
         if route is None and method == "HEAD" and "GET" in allowed:
             route = _find(self._root, segments, 0, "GET", values, allowed)
         if route is None:
             return None, {}, allowed
-        names = [segment[0] for segment in route.segments if isinstance(segment, tuple)]
-        return route, dict(zip(names, values, strict=True)), set()
+        return route, dict(zip(route.parameters, values, strict=True)) if values else {}, set()
 
     @staticmethod
     def _options(method: str, allowed: set[str]) -> Response:
@@ -287,7 +303,7 @@ class Router:
         return path + ("?" + urlencode(parameters, doseq=True) if parameters else "")
 
 
-def _child(node: _Node, segment: str | tuple[str, Converter]) -> _Node:
+def _child(node: _Node, segment: Segment) -> _Node:
     if isinstance(segment, str):
         return node.literals.setdefault(segment, _Node())
     converter = segment[1]
@@ -304,33 +320,43 @@ def _child(node: _Node, segment: str | tuple[str, Converter]) -> _Node:
 def _find(node: _Node, segments: list[str], at: int, method: str, values: list[Any], allowed: set[str]) -> Route | None:
     """The route for the segments from ``at`` on. Collects parameters in ``values``, methods in ``allowed``."""
     if at == len(segments):
-        allowed.update(node.routes)
-        return node.routes.get(method)
+        found = node.routes.get(method)
+        if found is None:
+            allowed.update(node.routes)
+        return found
     segment = segments[at]
     child = node.literals.get(segment)
     if child is not None:
         route = _find(child, segments, at + 1, method, values, allowed)
         if route is not None:
             return route
-    depth = len(values)
-    for branches, text, after in (
-        (node.parameters, segment, at + 1),
-        (node.tails, "/".join(segments[at:]) if node.tails else "", len(segments)),
-    ):
-        for converter, child in branches:
-            try:
-                values.append(converter.parse(text))
-            except ValueError:
-                continue
-            route = _find(child, segments, after, method, values, allowed)
-            if route is not None:
-                return route
-            del values[depth:]
+    if node.parameters:
+        route = _try(node.parameters, segment, segments, at + 1, method, values, allowed)
+        if route is not None:
+            return route
+    if node.tails:
+        return _try(node.tails, "/".join(segments[at:]), segments, len(segments), method, values, allowed)
     return None
 
 
-def _check_handler(pattern: str, handler: Handler, parameters: list[str]) -> None:
-    """Finds at start-up what would otherwise be a TypeError at the first request."""
-    problem = signature_problem(handler, parameters)
-    if problem:
-        raise TypeError(f"route {pattern!r}: {problem}")
+def _try(
+    branches: list[tuple[Converter, _Node]],
+    text: str,
+    segments: list[str],
+    after: int,
+    method: str,
+    values: list[Any],
+    allowed: set[str],
+) -> Route | None:
+    """The route through one of the parameters for which ``text`` is a value."""
+    depth = len(values)
+    for converter, child in branches:
+        try:
+            values.append(converter.parse(text))
+        except ValueError:
+            continue
+        route = _find(child, segments, after, method, values, allowed)
+        if route is not None:
+            return route
+        del values[depth:]
+    return None

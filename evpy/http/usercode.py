@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
 from types import TracebackType
 from typing import Any
 
 _OURS = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 _IMPORT_SYSTEM = "<frozen importlib"
+_CYTHON = re.compile(r"evpy/(binding/\w+\.pxi|_core\.pyx)$")  # paths relative to wherever it was compiled
 
 
 def is_ours(filename: str) -> bool:
     """True for files of evpy and for the import machinery, which stand between the server and the application."""
-    return filename.startswith((_OURS, _IMPORT_SYSTEM)) or filename.endswith("evpy/_core.pyx")
+    return filename.startswith((_OURS, _IMPORT_SYSTEM)) or _CYTHON.search(filename) is not None
 
 
 def user_traceback(traceback: TracebackType | None) -> TracebackType | None:

@@ -39,6 +39,7 @@ def names(tb) -> list[str]:
 def test_ours() -> None:
     assert is_ours(usercode.__file__)
     assert is_ours("evpy/_core.pyx")
+    assert is_ours("../evpy/binding/scheduler.pxi")
     assert is_ours("<frozen importlib._bootstrap>")
     assert not is_ours(__file__)
     assert not is_ours("/srv/evpy_app/main.py")
