@@ -57,10 +57,15 @@ class Server:
         return self.process.pid
 
     def command(self) -> list[str]:
-        return [sys.executable, "-m", "evpy", str(self.target), "-b", f"127.0.0.1:{self.port}", "-c", "", *self.options]
+        evserver = str(Path(sys.executable).with_name("evserver"))
+        return [evserver, str(self.target), "-b", f"127.0.0.1:{self.port}", "-c", "", *self.options]
 
     def __enter__(self) -> Server:
-        self.start()
+        try:
+            self.start()
+        except BaseException:
+            self.stop(check=False)
+            raise
         return self
 
     def start(self) -> None:
