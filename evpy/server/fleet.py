@@ -25,6 +25,7 @@ Invariants (tests/evpy/server/test_fleet.py drives random events against them):
 from __future__ import annotations
 
 import enum
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -97,6 +98,9 @@ class Driver(Protocol):
     def free_slot(self) -> int | None:
         """A slot that may be used (again) now."""
 
+    def begin_reload(self) -> bool:
+        """Reads the settings that members of the next epoch get; False: there is a mistake in them, no reload."""
+
     def spawn(self, member: Member) -> None:
         """Starts the process; OSError when the system refuses."""
 
@@ -153,13 +157,15 @@ class Fleet:
     # --- orders
 
     def reload(self, now: float) -> bool:
-        """Replaces all workers by ones of the next epoch; False when it has to wait for the reload or start under way."""
+        """Replaces all workers by ones of the next epoch; False when it has to wait for the one under way."""
         if self.stopping:
             return True
         if self.reloading or not self.up:
             self._queued = True
             return False
         self._queued = False
+        if not self._driver.begin_reload():
+            return True
         self.reloading = True
         for seat in self.seats:
             if seat.successor is not None:  # of a recycling, with the settings of before
@@ -192,13 +198,13 @@ class Fleet:
         self.stopping = True
         self._queued = self.reloading = False
 
-    def leave(self, now: float, deadline: float) -> None:
-        """Retires everybody, to be gone by the deadline."""
+    def leave(self, now: float, deadline: float, overdue: Collection[int] = ()) -> None:
+        """Retires everybody, to be gone by the deadline; those in the ``overdue`` slots have had their time."""
         self.stop()
         self.leaving = True
         for member in list(self.members.values()):
             if member.phase is not Phase.CONDEMNED:
-                self._retire(member, "", deadline)
+                self._retire(member, "", now if member.slot in overdue else deadline)
         self.tick(now)
 
     def kill_all(self) -> None:
@@ -399,4 +405,3 @@ class Fleet:
         if not member.killed:
             member.killed = True
             self._driver.kill(member)
-

@@ -27,6 +27,7 @@ class World:
     killed: list[Member] = field(default_factory=list)
     notes: list[tuple[str, str, dict[str, object]]] = field(default_factory=list)
     acknowledge: bool = True
+    settings_are_right: bool = True
     refuse: int = 0
     now: float = 1000.0
     fleet: Fleet = None  # type: ignore[assignment]
@@ -40,6 +41,9 @@ class World:
     # --- the driver
     def free_slot(self) -> int | None:
         return self.slots.index("free") if "free" in self.slots else None
+
+    def begin_reload(self) -> bool:
+        return self.settings_are_right
 
     def spawn(self, member: Member) -> None:
         assert self.slots[member.slot] == "free"
@@ -231,6 +235,13 @@ def test_reload_that_fails_keeps_the_old_and_says_why() -> None:
     assert (world.starting(), world.fleet.epoch, world.fleet.ready) == ([], 0, 2)
 
 
+def test_reload_with_wrong_settings_starts_nothing() -> None:
+    world = up(2)
+    world.settings_are_right = False
+    world.fleet.reload(world.now)
+    assert (world.starting(), world.fleet.reloading) == ([], False)
+
+
 def test_successor_that_is_ready_when_the_reload_fails_serves_where_the_old_one_has_died() -> None:
     world = up(2)
     world.fleet.reload(world.now)
@@ -364,6 +375,14 @@ def test_crash_during_the_stop_is_replaced_until_all_leave() -> None:
     assert world.fleet.members == {}
 
 
+def test_overdue_workers_are_not_waited_for() -> None:
+    world = up(2)
+    world.fleet.leave(world.now, world.now + 5, {1})
+    assert [m.slot for m in world.examined] == [1]
+    world.pass_time(EXAMINE)
+    assert [m.slot for m in world.killed] == [1]
+
+
 def test_kill_all_kills_each_once() -> None:
     world = up(2)
     world.fleet.reload(world.now)
@@ -378,7 +397,7 @@ def test_kill_all_kills_each_once() -> None:
 @settings(max_examples=300, deadline=None)
 @given(seed=st.integers(0, 2**32), size=st.integers(1, 4))
 def test_random_events_keep_the_invariants(seed: int, size: int) -> None:
-    """Whatever happens: no seat loses its ready worker by our decision (World.check_replaced), and all serve in the end."""
+    """No seat loses its ready worker by our decision (World.check_replaced), and in the end all serve."""
     rng = random.Random(seed)
     world = up(size)
     fleet = world.fleet
