@@ -10,7 +10,7 @@
 
 #define TEST_SKIPPED 77 /* exit status: meson counts the test as skipped */
 
-static _Atomic int failures;
+static _Atomic int failures __attribute__((unused)); /* unused in programs that only share the rest */
 
 /* Reports and goes on, so that one run shows all that is broken (but not a flood); main() returns failures > 0. */
 #define CHECK(cond, ...)                                                                                               \

@@ -9,19 +9,23 @@
 
 #define CREW_MAX 8
 
-/* Sanitizers make everything several times slower: the same tests with fewer rounds. */
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SANITIZED 1
+#if defined(__SANITIZE_ADDRESS__)
+#define SANITIZER 'a'
+#elif defined(__SANITIZE_THREAD__)
+#define SANITIZER 't'
 #elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define SANITIZED 1
+#if __has_feature(address_sanitizer)
+#define SANITIZER 'a'
+#elif __has_feature(thread_sanitizer)
+#define SANITIZER 't'
 #endif
 #endif
-#ifdef SANITIZED
-#define ROUNDS(n) ((n) / 5)
-#else
-#define ROUNDS(n) (n)
+#ifndef SANITIZER
+#define SANITIZER 0
 #endif
+
+/* Sanitizers make everything several times slower: the same tests with fewer rounds. */
+#define ROUNDS(n) (SANITIZER ? (n) / 5 : (n))
 
 typedef struct crew crew;
 typedef struct {

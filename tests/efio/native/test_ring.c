@@ -137,6 +137,7 @@ typedef struct {
     bool insist;   /* producers push again when the ring is full, otherwise they drop the value */
     _Atomic int producing;
     uint8_t *accepted[CREW_MAX]; /* by producer: 1 when the push was accepted */
+    uint32_t *sent[CREW_MAX];    /* by producer, not atomic: who pops a value sees what was written before its push */
     uint64_t *got[CREW_MAX];     /* by consumer */
     uint32_t n_got[CREW_MAX];
 } stress;
@@ -145,6 +146,7 @@ static void produce(stress *s, int who)
 {
     for (uint32_t i = 0; i < s->each; i++) {
         uint64_t v = (uint64_t)who << 32 | i;
+        s->sent[who][i] = ~i;
         bool ok = s->kind->push(s->ring, v);
         while (!ok && s->insist) {
             sched_yield();
@@ -160,12 +162,15 @@ static void consume(stress *s, int who)
     for (;;) {
         bool last = atomic_load(&s->producing) == 0; /* asked before the pop: empty is then for good */
         uint64_t v;
-        if (s->kind->pop(s->ring, &v))
+        if (s->kind->pop(s->ring, &v)) {
             s->got[who][s->n_got[who]++] = v;
-        else if (last)
+            uint32_t i = (uint32_t)v, sent = s->sent[v >> 32][i];
+            CHECK(sent == ~i, "%s: %u was written before the push of %u", s->kind->name, sent, i);
+        } else if (last) {
             return;
-        else
+        } else {
             sched_yield();
+        }
     }
 }
 
@@ -186,6 +191,7 @@ static void test_stress(const ring_kind *k, int producers, int consumers, uint32
     uint8_t *seen[CREW_MAX];
     for (int p = 0; p < producers; p++) {
         s.accepted[p] = calloc(s.each, 1);
+        s.sent[p] = calloc(s.each, sizeof *s.sent[p]);
         seen[p] = calloc(s.each, 1);
     }
     for (int c = 0; c < consumers; c++) s.got[c] = malloc((size_t)producers * s.each * sizeof(uint64_t));
@@ -208,6 +214,7 @@ static void test_stress(const ring_kind *k, int producers, int consumers, uint32
             CHECK(seen[p][i] == s.accepted[p][i], "%s: producer %d, %u: accepted %d, received %d", k->name, p, i,
                   s.accepted[p][i], seen[p][i]);
         free(s.accepted[p]);
+        free(s.sent[p]);
         free(seen[p]);
     }
     CHECK(k->size(s.ring) == 0, "%s: empty at last", k->name);
