@@ -246,6 +246,9 @@ class TestServing:
         assert capfd.readouterr() == ("", "")
 
 
+BUFFERED = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+
+
 def run(
     *argv: str, code: str = "from evpy.server.cli import main; sys.exit(main(sys.argv[1:]))"
 ) -> tuple[int, str, str]:
@@ -280,14 +283,24 @@ sys.exit(f"loaded: {sorted(heavy)}" if heavy else 0)
         os.close(reader)
         with os.fdopen(writer, "w") as stdout:
             done = subprocess.run(
-                [sys.executable, "-m", "evpy", "--help"], stdout=stdout, stderr=subprocess.PIPE, check=False, timeout=60
+                [sys.executable, "-m", "evpy", "--help"],
+                stdout=stdout,
+                stderr=subprocess.PIPE,
+                env=BUFFERED,
+                check=False,
+                timeout=60,
             )
         assert (done.returncode, done.stderr) == (0, b"")
 
     def test_a_full_disk(self) -> None:
         with open("/dev/full", "w") as stdout:
             done = subprocess.run(
-                [sys.executable, "-m", "evpy", "--help"], stdout=stdout, stderr=subprocess.PIPE, check=False, timeout=60
+                [sys.executable, "-m", "evpy", "--help"],
+                stdout=stdout,
+                stderr=subprocess.PIPE,
+                env=BUFFERED,
+                check=False,
+                timeout=60,
             )
         assert done.returncode == 1
         assert done.stderr == b"evserver: error: cannot write to stdout: No space left on device\n"
