@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 
 import pytest
 from serving import Answer, Client, Server, exchange
 
-APP = '''
+APP = """
 import json
 
 def handle(request):
@@ -31,13 +32,15 @@ def handle(request):
         "method": request.method, "path": path, "query": request.raw_query, "version": request.http_version,
         "host": request.host, "headers": request.raw_headers(), "body": request.body.decode("latin-1"),
     }
-'''
+"""
 
 
 @pytest.fixture(scope="module", params=["inline", "gateway"])
 def server(request: pytest.FixtureRequest) -> Iterator[Server]:
     workers = "0" if request.param == "inline" else "2"
-    with Server(APP, "-w", workers, "--max-body", "1M", "--header-timeout", "2", "--body-timeout", "2", "--keep-alive", "5") as server:
+    with Server(
+        APP, "-w", workers, "--max-body", "1M", "--header-timeout", "2", "--body-timeout", "2", "--keep-alive", "5"
+    ) as server:
         yield server
 
 
@@ -46,7 +49,10 @@ def request(*lines: str, body: bytes = b"", end: str = "\r\n\r\n") -> bytes:
 
 
 REFUSED = {
-    "length and chunked": (request("POST / HTTP/1.1", "Host: a", "Content-Length: 3", "Transfer-Encoding: chunked", body=b"0\r\n\r\n"), 400),
+    "length and chunked": (
+        request("POST / HTTP/1.1", "Host: a", "Content-Length: 3", "Transfer-Encoding: chunked", body=b"0\r\n\r\n"),
+        400,
+    ),
     "chunked on 1.0": (request("POST / HTTP/1.0", "Transfer-Encoding: chunked", body=b"0\r\n\r\n"), 400),
     "last coding not chunked": (request("POST / HTTP/1.1", "Host: a", "Transfer-Encoding: chunked, gzip"), 400),
     "unknown coding": (request("POST / HTTP/1.1", "Host: a", "Transfer-Encoding: bzip3, chunked"), 501),
@@ -108,7 +114,7 @@ def test_refused(server: Server, name: str) -> None:
     head, _, body = answer.partition(b"\r\n\r\n")
     assert head.startswith(f"HTTP/1.1 {status} ".encode()), answer[:200]
     assert b"Connection: close" in head
-    assert answer.count(b"HTTP/1.1 ") == 1, "after a framing error nothing else is served"
+    assert len(re.findall(rb"HTTP/1\.1 \d\d\d ", answer)) == 1, "after a framing error nothing else is served"
     assert b"smuggled" not in body
 
 
@@ -128,10 +134,24 @@ ACCEPTED = {
     "unknown method": (request("BREW / HTTP/1.1", "Host: x"), {"method": "BREW"}),
     "1.0 without Host": (request("GET / HTTP/1.0"), {"version": "1.0"}),
     "body": (request("POST / HTTP/1.1", "Host: x", "Content-Length: 3", body=b"a\0\xff"), {"body": "a\0\xff"}),
-    "chunks": (request("POST / HTTP/1.1", "Host: x", "Transfer-Encoding: chunked", body=b"3;e=1\r\nabc\r\n2\r\nde\r\n0\r\nT: 1\r\n\r\n"), {"body": "abcde"}),
-    "underscores dropped": (request("GET / HTTP/1.1", "Host: x", "X_Y: 1", "Z: 2"), {"headers": [["Host", "x"], ["Z", "2"]]}),
+    "chunks": (
+        request(
+            "POST / HTTP/1.1",
+            "Host: x",
+            "Transfer-Encoding: chunked",
+            body=b"3;e=1\r\nabc\r\n2\r\nde\r\n0\r\nT: 1\r\n\r\n",
+        ),
+        {"body": "abcde"},
+    ),
+    "underscores dropped": (
+        request("GET / HTTP/1.1", "Host: x", "X_Y: 1", "Z: 2"),
+        {"headers": [["Host", "x"], ["Z", "2"]]},
+    ),
     "empty line first": (b"\r\n" + request("GET / HTTP/1.1", "Host: x"), {"path": "/"}),
-    "unknown upgrade": (request("GET /u HTTP/1.1", "Host: x", "Connection: upgrade", "Upgrade: mystery"), {"path": "/u"}),
+    "unknown upgrade": (
+        request("GET /u HTTP/1.1", "Host: x", "Connection: upgrade", "Upgrade: mystery"),
+        {"path": "/u"},
+    ),
     "obs-text": (request("GET / HTTP/1.1", "Host: x", "N: \xe9"), {"headers": [["Host", "x"], ["N", "\xe9"]]}),
 }
 
@@ -179,7 +199,14 @@ def test_pipelined_bodies(server: Server) -> None:
         for i in range(20):
             body = bytes([65 + i]) * i * 997
             parts.append(request("POST / HTTP/1.1", "Host: a", f"Content-Length: {len(body)}", body=body))
-            parts.append(request("POST / HTTP/1.1", "Host: a", "Transfer-Encoding: chunked", body=b"%x\r\n%b\r\n0\r\n\r\n" % (i + 1, b"z" * (i + 1))))
+            parts.append(
+                request(
+                    "POST / HTTP/1.1",
+                    "Host: a",
+                    "Transfer-Encoding: chunked",
+                    body=b"%x\r\n%b\r\n0\r\n\r\n" % (i + 1, b"z" * (i + 1)),
+                )
+            )
         client.send(b"".join(parts))
         for i in range(20):
             assert len(str(seen(client)[1]["body"])) == i * 997
@@ -187,7 +214,10 @@ def test_pipelined_bodies(server: Server) -> None:
 
 
 def test_bytes_after_connection_close_are_dropped(server: Server) -> None:
-    answer = exchange(server.address, request("GET /1 HTTP/1.1", "Host: a", "Connection: close") + request("GET /2 HTTP/1.1", "Host: a"))
+    answer = exchange(
+        server.address,
+        request("GET /1 HTTP/1.1", "Host: a", "Connection: close") + request("GET /2 HTTP/1.1", "Host: a"),
+    )
     assert answer.count(b"HTTP/1.1 200") == 1
     assert b'"/2"' not in answer
     assert b"Connection: close" in answer
@@ -308,4 +338,6 @@ def test_errors_show_nothing_of_the_inside(server: Server) -> None:
 def test_date_and_server(server: Server) -> None:
     answer = server.get("/")
     assert answer.header("server")
-    assert answer.header("date", ).endswith(" GMT")  # type: ignore[union-attr]
+    assert answer.header(
+        "date",
+    ).endswith(" GMT")  # type: ignore[union-attr]

@@ -6,7 +6,7 @@ import contextlib
 import json
 import socket
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 PATIENCE = 20.0  # seconds; a test that waits longer has found a hang
 
@@ -42,7 +42,7 @@ class Client:
             self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.buffer = b""
 
-    def __enter__(self) -> Client:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_exc: object) -> None:

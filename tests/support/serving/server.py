@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Self
 
 from serving.client import PATIENCE, Answer, Client
 
@@ -33,7 +34,12 @@ class Server:
     """
 
     def __init__(
-        self, target: str | Path, *options: str, exit_code: int | None = 0, env: dict[str, str] | None = None, ready: bool = True
+        self,
+        target: str | Path,
+        *options: str,
+        exit_code: int | None = 0,
+        env: dict[str, str] | None = None,
+        ready: bool = True,
     ) -> None:
         self.folder = tempfile.TemporaryDirectory(prefix="evpy-test-")
         if isinstance(target, str) and "\n" in target:
@@ -60,7 +66,7 @@ class Server:
         evserver = str(Path(sys.executable).with_name("evserver"))
         return [evserver, str(self.target), "-b", f"127.0.0.1:{self.port}", "-c", "", *self.options]
 
-    def __enter__(self) -> Server:
+    def __enter__(self) -> Self:
         try:
             self.start()
         except BaseException:
