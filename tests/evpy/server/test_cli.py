@@ -278,12 +278,13 @@ sys.exit(f"loaded: {sorted(heavy)}" if heavy else 0)
         assert (done.returncode, done.stdout) == (2, "")
         assert done.stderr == "evserver: error: unknown option --nonsense; evserver --help shows the options\n"
 
-    def test_a_reader_that_leaves_early(self) -> None:
+    @pytest.mark.parametrize("argument", ["--version", "--help"])  # less and more than Python buffers
+    def test_a_reader_that_leaves_early(self, argument: str) -> None:
         reader, writer = os.pipe()
         os.close(reader)
         with os.fdopen(writer, "w") as stdout:
             done = subprocess.run(
-                [sys.executable, "-m", "evpy", "--help"],
+                [sys.executable, "-m", "evpy", argument],
                 stdout=stdout,
                 stderr=subprocess.PIPE,
                 env=BUFFERED,
@@ -292,10 +293,11 @@ sys.exit(f"loaded: {sorted(heavy)}" if heavy else 0)
             )
         assert (done.returncode, done.stderr) == (0, b"")
 
-    def test_a_full_disk(self) -> None:
+    @pytest.mark.parametrize("argument", ["--version", "--help"])  # less and more than Python buffers
+    def test_a_full_disk(self, argument: str) -> None:
         with open("/dev/full", "w") as stdout:
             done = subprocess.run(
-                [sys.executable, "-m", "evpy", "--help"],
+                [sys.executable, "-m", "evpy", argument],
                 stdout=stdout,
                 stderr=subprocess.PIPE,
                 env=BUFFERED,
