@@ -124,8 +124,8 @@ cdef class Segment:
         h.max_buffered = max_buffered
         h.max_connections = max_connections
         name = server_header.encode("ascii")
-        if len(name) > 60 or not name.decode().isprintable():
-            raise ValueError(f"server header {server_header!r}: at most 60 printable ASCII characters")
+        if len(name) > 63 or not name.decode().isprintable():
+            raise ValueError(f"server header {server_header!r}: at most 63 printable ASCII characters")
         strncpy(h.server_header, name, 63)
         h.access_log_fd = access_log_fd
         h.access_log_json = access_log_json

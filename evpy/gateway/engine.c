@@ -73,7 +73,7 @@ int ev_engine_open(ev_engine *e, ev_segment *seg, uint32_t io, ev_accesslog *log
     e->wheel_tick = e->now_ns / EV_TICK_NS;
     if (e->hdr->server_header[0])
         e->server_len =
-            (uint32_t)snprintf(e->server_line, sizeof e->server_line, "Server: %.60s\r\n", e->hdr->server_header);
+            (uint32_t)snprintf(e->server_line, sizeof e->server_line, "Server: %.63s\r\n", e->hdr->server_header);
     ev_refresh_date(e);
     e->n_listeners = e->hdr->listeners;
     for (uint32_t i = 0; i < e->n_listeners; i++) {
