@@ -49,7 +49,7 @@ def running(port: int) -> Running:
 
 
 @contextlib.contextmanager
-def answering(answer: Answer) -> Iterator[Running]:
+def answering(answer: Answer, connections: list[socket.socket] | None = None) -> Iterator[Running]:
     """A server in threads of this process, which answers as told."""
 
     class Server(socketserver.ThreadingTCPServer):
@@ -57,6 +57,11 @@ def answering(answer: Answer) -> Iterator[Running]:
 
     class Handler(socketserver.StreamRequestHandler):
         disable_nagle_algorithm = True
+
+        def setup(self) -> None:
+            super().setup()
+            if connections is not None:
+                connections.append(self.connection)
 
         def handle(self) -> None:
             with contextlib.suppress(ConnectionError):
@@ -156,6 +161,7 @@ def run_closing(answer: Answer) -> Measurement:
         ([OK.replace(b"5\r", b"4\r")[:-1]], "length: 4 body bytes"),
         ([b"nonsense\r\n\r\n"], "malformed: not an HTTP/1.x answer"),
         ([b"HTTP/1.1 200 OK\r\nContent-Length: 5, 5\r\n\r\nhello"], "malformed"),
+        ([OK.replace(b"\r\n\r\n", b"\r\nContent-Length: 5\r\n\r\n")], "malformed"),
         ([b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\nhello"], "malformed"),
         ([CHUNKED.replace(b"00003", b"zz")], "malformed"),
         ([CHUNKED.replace(b"he\r\n", b"hex\n")], "malformed"),
@@ -238,6 +244,14 @@ def test_idle_connections_are_held_and_missed() -> None:
     cpus = os.sched_getaffinity(0)
     with answering(lambda path, body: [hello]) as server, hold(server, 100, cpus) as held:
         assert held == 100
+    connections: list[socket.socket] = []
+    with (  # noqa: PT012
+        answering(lambda path, body: [hello], connections) as server,
+        pytest.raises(BenchError, match="2 of 3 idle connections were closed by the server"),
+        hold(server, 3, cpus),
+    ):
+        for connection in connections[:2]:
+            connection.shutdown(socket.SHUT_RDWR)
     with (
         answering(lambda path, body: [OK]) as server,
         pytest.raises(BenchError, match="only 0 of 3 connections got an answer: length"),
