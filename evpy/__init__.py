@@ -42,7 +42,9 @@ __all__ = [
 ]
 
 _HOME = {
-    **dict.fromkeys(("BodyTooLarge", "ClientDisconnected", "DeadlineExceeded", "EvpyError", "HTTPError"), "evpy.errors"),
+    **dict.fromkeys(
+        ("BodyTooLarge", "ClientDisconnected", "DeadlineExceeded", "EvpyError", "HTTPError"), "evpy.errors"
+    ),
     **dict.fromkeys(("Request", "current_request"), "evpy.http.request"),
     "Event": "evpy.http.events",
     "Response": "evpy.http.response",

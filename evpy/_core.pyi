@@ -1,4 +1,7 @@
-"""Types of the Cython binding of the native core. It converts and releases the interpreter lock; logic lives in C or Python."""
+"""Types of the Cython binding of the native core.
+
+It converts and releases the interpreter lock; logic lives in C or Python.
+"""
 
 from collections.abc import Callable
 from typing import Any, Self
@@ -12,7 +15,8 @@ DEAD: int
 GATEWAY_PATH: str  # of the native gateway executable
 
 def cache_greenlet_stacks() -> None:
-    """Keeps up to 1 MiB of frame-stack blocks of ended greenlets for new ones. For the whole process; cannot be undone."""
+    """Keeps up to 1 MiB of frame-stack blocks of ended greenlets for new ones. For the whole process; cannot be
+    undone."""
 
 class Segment:
     """The shared memory segment of one server. All times in seconds, sizes in bytes."""
@@ -30,10 +34,13 @@ class Segment:
         depth: int,
         shared: bool = True,
     ) -> Self:
-        """Makes the memfd (or, with shared=False, anonymous memory for inline mode) and every eventfd and descriptor socket.
+        """Makes the memfd (or, with shared=False, anonymous memory for inline mode) and every eventfd and
+        descriptor socket.
 
-        slots: worker slots (twice the workers and two, so that a reload has room); threads: scheduler threads of one worker
-        including spare ones; slabs, queue_limit: per I/O thread; concurrency: requests that one scheduler thread may hold;
+        slots: worker slots (twice the workers and two, so that a reload has room); threads: scheduler threads of
+        one worker
+        including spare ones; slabs, queue_limit: per I/O thread; concurrency: requests that one scheduler thread
+        may hold;
         depth: requests that may lie unclaimed in one worker's ring. Raises OSError, ValueError."""
     @classmethod
     def attach(cls, fd: int) -> Self: ...
@@ -69,20 +76,25 @@ class Segment:
     def gateway_fds(self) -> list[int]: ...
     # --- worker slots, used by the supervisor
     def begin_worker(self, slot: int) -> int:
-        """Prepares an EMPTY or fully acknowledged DEAD slot for a new process: state STARTING. Returns the new generation."""
+        """Prepares an EMPTY or fully acknowledged DEAD slot for a new process: state STARTING. Returns the new
+        generation."""
     def worker_state(self, slot: int) -> int: ...
     def set_worker_state(self, slot: int, state: int) -> None:
         """Also wakes the gateway's threads (and the worker's, for DRAINING), which act upon it."""
     def worker_acked(self, slot: int, state: int) -> bool:
-        """True when every I/O thread has acted upon this state of this generation: for DRAINING nothing more will be handed over,
+        """True when every I/O thread has acted upon this state of this generation: for DRAINING nothing more will
+        be handed over,
         for DEAD the slot may be used again. Always true once the gateway is gone and told so by gateway_gone()."""
     def set_worker_pid(self, slot: int, pid: int) -> None: ...
     def worker_info(self, slot: int) -> dict[str, Any]:
-        """state, generation, pid, heartbeat_age (seconds; None before the first), active, taken, finished, threads: a list of
-        dict(index, state, tid, active, tick, blocked_for (seconds that a ping has been unanswered, 0.0 if none), current
+        """state, generation, pid, heartbeat_age (seconds; None before the first), active, taken, finished, threads:
+        a list of
+        dict(index, state, tid, active, tick, blocked_for (seconds that a ping has been unanswered, 0.0 if none),
+        current
         (request id or None), taken, stolen, finished, failed, expired, greenlets)."""
     def requests_of(self, slot: int) -> list[dict[str, Any]]:
-        """Requests that this worker has claimed: dict(id, method, target, thread, age (seconds since arrival), tries), oldest first."""
+        """Requests that this worker has claimed: dict(id, method, target, thread, age (seconds since arrival),
+        tries), oldest first."""
     # --- gateway
     def counters(self) -> dict[str, int]: ...
     def counters_of(self, io_thread: int) -> dict[str, int]: ...
@@ -110,6 +122,9 @@ class Engine:
         """Turns until the segment says drain and all is drained; without the interpreter lock."""
     @property
     def open_connections(self) -> int: ...
+    @property
+    def drained(self) -> bool:
+        """Told to drain, and no connection is open any more."""
     def close(self) -> None: ...
 
 class Worker:
@@ -119,7 +134,8 @@ class Worker:
     slot: int
     segment: Segment
     def start_heartbeat(self, interval: float = 0.1, ping: float = 0.5) -> None:
-        """Starts the native thread that writes the heart-beat every `interval` and asks every scheduler for a tick every `ping` seconds."""
+        """Starts the native thread that writes the heart-beat every `interval` and asks every scheduler for a tick
+        every `ping` seconds."""
     def stop_heartbeat(self) -> None: ...
     def set_ready(self) -> None: ...
     def set_draining(self) -> None:
@@ -128,7 +144,8 @@ class Worker:
     def drained(self) -> bool:
         """Draining, acknowledged by the gateway, and no request is claimed any more."""
     def wait_blocked(self, limit: float, timeout: float) -> tuple[int, float] | None:
-        """Waits without the interpreter lock, at most `timeout` seconds, until a RUNNING scheduler thread has not ticked for `limit`
+        """Waits without the interpreter lock, at most `timeout` seconds, until a RUNNING scheduler thread has not
+        ticked for `limit`
         seconds; returns (thread index, seconds blocked). Called by the worker's control thread."""
     def set_thread_blocked(self, thread: int) -> None: ...
 
@@ -147,7 +164,8 @@ class Scheduler:
         current_request: Any,
     ) -> None: ...
     def attach(self) -> None:
-        """Starts serving on the calling thread's hub: an io watcher on the eventfd. Returns at once; the thread must then run its hub."""
+        """Starts serving on the calling thread's hub: an io watcher on the eventfd. Returns at once; the thread
+        must then run its hub."""
     def detach(self) -> None: ...
     def requests(self) -> list[Any]:
         """The requests that run on this thread now."""

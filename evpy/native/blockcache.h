@@ -1,7 +1,7 @@
 /* A small cache of 16 KiB blocks, for the frame stacks of greenlets.
  *
- * CPython takes the first chunk of every new frame stack (16 KiB) straight from the arena allocator: an mmap, page faults
- * and a munmap for each greenlet that starts and ends. A few kept blocks make that a pop and a push.
+ * CPython takes the first chunk of every new frame stack (16 KiB) straight from the arena allocator: an mmap, page
+ * faults and a munmap for each greenlet that starts and ends. A few kept blocks make that a pop and a push.
  *
  * The lock is only ever tried: who finds it taken goes to the system as before, so nobody waits, in no thread, not even
  * in a child of fork (a lock that was held at the fork only disables the cache there). */

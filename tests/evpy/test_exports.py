@@ -3,8 +3,9 @@
 import subprocess
 import sys
 
-import evpy
 import pytest
+
+import evpy
 
 
 @pytest.mark.parametrize("name", evpy.__all__)
