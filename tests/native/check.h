@@ -33,6 +33,15 @@ static _Atomic int failures __attribute__((unused)); /* unused in programs that 
         }                                                                                                              \
     } while (0)
 
+/* For invariants that fuzzers look for, and set-up: stops at once, as a crash. */
+#define MUST(cond)                                                                                                     \
+    do {                                                                                                               \
+        if (!(cond)) {                                                                                                 \
+            fprintf(stderr, "%s:%d: %s does not hold\n", __FILE__, __LINE__, #cond);                                   \
+            abort();                                                                                                   \
+        }                                                                                                              \
+    } while (0)
+
 /* Steele, Lea, Flood: Fast splittable pseudorandom number generators (2014): splitmix64. */
 static inline uint64_t random_next(uint64_t *state)
 {

@@ -12,10 +12,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "check.h"
 #include "evpy/gateway/engine.h"
 #include "evpy/native/shared.h"
 #include "evpy/native/worker.h"
+#include "tests/native/check.h"
 
 #define RIG_WORKERS 3
 

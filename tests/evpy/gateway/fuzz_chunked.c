@@ -6,8 +6,8 @@
 #include <strings.h>
 
 #include "bodies.h"
-#include "check.h"
 #include "evpy/gateway/http1.h"
+#include "tests/native/check.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -4,9 +4,9 @@
  * Built with libFuzzer by scripts/fuzz; every build runs it over the corpus, too (replay.c). */
 #include <strings.h>
 
-#include "check.h"
 #include "evpy/gateway/authority.h"
 #include "heads.h"
+#include "tests/native/check.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -1,7 +1,7 @@
 /* The way of lines to the file: every line that was put is written whole or counted as dropped, whatever the descriptor
  * does: a pipe that nobody reads, a full disk, a file that takes half a line, a reader that is gone. */
 #define _GNU_SOURCE
-#include "check.h"
+#include "tests/native/check.h"
 
 #include <dirent.h>
 #include <fcntl.h>

@@ -1,6 +1,6 @@
 #include "evpy/gateway/authority.h"
 
-#include "check.h"
+#include "tests/native/check.h"
 
 static const struct {
     const char *text, *host;

@@ -1,6 +1,6 @@
 /* One row per rule, each under every cut; the limits at their edges; decode(encode(x)) == x. */
 #include "bodies.h"
-#include "check.h"
+#include "tests/native/check.h"
 
 #include "evpy/gateway/http1.h"
 

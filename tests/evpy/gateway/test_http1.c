@@ -1,7 +1,7 @@
 /* One row per rule of the wire, each under every cut of its input; the limits at their edges; every octet at every
  * place. */
-#include "check.h"
 #include "heads.h"
+#include "tests/native/check.h"
 
 #define HOST                       "Host: a\r\n"
 #define GET                        "GET / HTTP/1.1\r\n"

@@ -1,5 +1,5 @@
 /* The lines of the access log: exact text, the UTF-8 table, bounds, and that no input whatever breaks a line. */
-#include "check.h"
+#include "tests/native/check.h"
 
 #include "evpy/gateway/logline.h"
 
@@ -321,7 +321,7 @@ static void test_random(void)
 {
     static request r;
     static uint8_t value[N_TEXTS][4000], text[8192], got[EV_LOG_LINE];
-    size_t len[N_TEXTS], text_len, got_len, raw;
+    size_t len[N_TEXTS], text_len, got_len = 0, raw = 0;
     uint64_t seed = 1;
     for (int round = 0; round < 4000 && !failures; round++) {
         begin(&r);
@@ -369,7 +369,7 @@ static void test_bounds(void)
     const size_t fixed =
         strlen(" - - [21/Nov/2026:03:15:18 +0000] \"  HTTP/1.1\" 4294967295 18446744073709551615 \"\" \"\"\n");
     for (size_t u = 0; u < sizeof units / sizeof *units; u++) {
-        size_t n = 0, got_len, text_len, raw, unit = strlen(units[u]);
+        size_t n = 0, got_len = 0, text_len, raw = 0, unit = strlen(units[u]);
         for (; n + unit < sizeof value; n += unit) memcpy(value + n, units[u], unit + 1);
         begin(&r);
         for (int i = 0; i < N_TEXTS; i++)
