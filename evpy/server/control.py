@@ -20,32 +20,45 @@ from typing import Any
 from gevent.monkey import get_original
 
 from evpy._core import RequestBase, Worker
-from evpy.server import reports
+from evpy.runtime.handles import Latch
 from evpy.server.schedulers import Schedulers
 
 __all__ = ["Control", "request_in"]
 
-LOOK = 0.25  # seconds between looks at what has recovered
+LOOK = 0.1  # seconds between looks at what has recovered
 FRAMES = 40  # innermost frames of a stack that is reported
 
 _start_native_thread: Callable[..., int] = get_original("_thread", "start_new_thread")
 
 
 class Control:
-    """Watches the scheduler threads of one worker, until the process ends."""
+    """Watches the scheduler threads of one worker; ``limit`` in seconds."""
 
-    def __init__(self, worker: Worker, schedulers: Schedulers, limit: float, reports_fd: int) -> None:
+    def __init__(self, worker: Worker, schedulers: Schedulers, limit: float, report: Callable[..., object]) -> None:
         self._worker = worker
         self._schedulers = schedulers
         self._limit = limit
-        self._reports = reports_fd
+        self._report = report  # called as report(event, **fields), see reports.py
+        self._stopping = False
+        self._ended = Latch()
         self._blocked: dict[int, tuple[int, float]] = {}  # thread: tick at which it stopped, when
 
     def start(self) -> None:
         _start_native_thread(self._run, ())
 
+    def stop(self) -> None:
+        """Returns when the thread does not look at the segment any more."""
+        self._stopping = True
+        self._ended.wait()
+
     def _run(self) -> None:
-        while True:
+        try:
+            self._watch()
+        finally:
+            self._ended.set()
+
+    def _watch(self) -> None:
+        while not self._stopping:
             found = self._worker.wait_blocked(self._limit, LOOK)
             states = {state["index"]: state for state in self._states()}
             if found is not None and found[0] in states:
@@ -66,8 +79,7 @@ class Control:
         self._worker.set_thread_blocked(index)
         self._blocked[index] = (state["tick"], time.monotonic() - state["blocked_for"])
         frame = sys._current_frames().get(self._schedulers.ident_of(index) or 0)
-        reports.send(
-            self._reports,
+        self._report(
             "blocked",
             thread=index,
             tick=state["tick"],
@@ -79,7 +91,7 @@ class Control:
 
     def _on_recovered(self, index: int, since: float) -> None:
         self._schedulers.retire_spare(index)
-        reports.send(self._reports, "recovered", thread=index, seconds=time.monotonic() - since)
+        self._report("recovered", thread=index, seconds=time.monotonic() - since)
 
 
 def request_in(frame: FrameType | None, running: list[Any]) -> str | None:

@@ -227,7 +227,7 @@ class Fleet:
         if member.phase is not Phase.STARTING:
             return
         member.phase, member.deadline = Phase.READY, None
-        self._driver.note("worker ready", member, seconds=round(now - member.started, 3))
+        self._driver.note("worker started", member, seconds=round(now - member.started, 3))
         seat = member.seat
         assert seat is not None, member
         if seat.successor is member:

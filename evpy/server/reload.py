@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from evpy.server import processes
 from evpy.server.settings import Settings
 
-__all__ = ["Watcher", "changes", "main", "watched_folders"]
+__all__ = ["Watcher", "changes", "main", "readable", "watched_folders"]
 
 MOST_NAMED = 5  # files in a log line
 CONFIG_LOOK = 1000  # milliseconds
@@ -60,7 +60,7 @@ class Watcher:
         return self._reader
 
     def take(self) -> list[str] | None:
-        """The files that have changed since the last call, by readable names; None when the watching has ended."""
+        """The files that have changed since the last call; None when the watching has ended."""
         found: dict[str, None] = {}
         while True:
             try:
@@ -71,15 +71,20 @@ class Watcher:
                 return None
             *lines, self._rest = (self._rest + data).split(b"\n")
             for line in lines:
-                found.update(dict.fromkeys(map(os.path.relpath, json.loads(line))))
-        names = list(found)
-        return names if len(names) <= MOST_NAMED else [*names[:MOST_NAMED], f"and {len(names) - MOST_NAMED} more"]
+                found.update(dict.fromkeys(json.loads(line)))
+        return list(found)
 
     def close(self) -> None:
         self._child.send(signal.SIGKILL)
         self._child.wait()
         self._child.close()
         os.close(self._reader)
+
+
+def readable(files: list[str]) -> str:
+    """Paths for a log line: relative, and not too many."""
+    names = [os.path.relpath(file) for file in files[:MOST_NAMED]]
+    return ", ".join(names) + (f" and {len(files) - MOST_NAMED} more" if len(files) > MOST_NAMED else "")
 
 
 def changes(folders: list[str], config: str) -> Iterator[list[str]]:

@@ -56,9 +56,12 @@ class _Thread:
 class Schedulers:
     """All scheduler threads of this worker. To be made, started and stopped on the main thread."""
 
-    def __init__(self, worker: Worker, app: Callable[[Any], Any], settings: Settings) -> None:
+    def __init__(
+        self, worker: Worker, app: Callable[[Any], Any], settings: Settings, *, threads: int, spares: int = SPARES
+    ) -> None:
         self._worker = worker
-        self._count = settings.threads
+        self._count = threads
+        self._spares = spares
         self._concurrency = settings.concurrency
         self._app = app
         self._send_error = functools.partial(send_error, debug=True) if settings.debug else send_error
@@ -100,7 +103,7 @@ class Schedulers:
     def start_spare(self, blocked: int) -> int | None:
         """Starts a thread that stands in for a blocked one; its index, or None when there is one or no room for one."""
         standing_in = {thread.stands_in_for for thread in self._threads.values()}
-        room = [i for i in range(self._count, self._count + SPARES) if i not in self._threads]
+        room = [i for i in range(self._count, self._count + self._spares) if i not in self._threads]
         if blocked in standing_in or not room:
             return None
         try:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 from evpy.errors import ExitCode
@@ -18,7 +19,7 @@ from evpy.errors import ExitCode
 if TYPE_CHECKING:
     from evpy._core import Segment
 
-__all__ = ["main", "of_process", "snapshot"]
+__all__ = ["culprit", "main", "of_process", "snapshot"]
 
 STATES = ("empty", "starting", "ready", "draining", "dead")
 
@@ -46,6 +47,23 @@ def _worker(segment: Segment, slot: int) -> dict[str, Any]:
             "requests": segment.requests_of(slot),
         }
     )
+
+
+def culprit(segment: Segment, slot: int, threads: Collection[int], request_id: str | None = None) -> dict[str, Any]:
+    """The request that a blocked thread is at, for the log: the one with this id, else the one that the core has
+    switched to last, else the only one there is. ``age`` in seconds since its arrival.
+    """
+    if request_id is None:
+        states = segment.worker_info(slot)["threads"]
+        request_id = next(
+            (state["current"] for state in states if state["index"] in threads and state["current"]), None
+        )
+    requests = [request for request in segment.requests_of(slot) if request["thread"] in threads]
+    found = [request for request in requests if request["id"] == request_id] or requests
+    if len(found) != 1 and not (found and found[0]["id"] == request_id):
+        return {"request": f"one of {len(found)}" if found else "none"}
+    method, target, age = found[0]["method"], found[0]["target"], found[0]["age"]
+    return {"request": f"{method} {target}", "request_id": found[0]["id"], "age": round(age, 1)}
 
 
 def of_process(pid: int) -> dict[str, Any]:

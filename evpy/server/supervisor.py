@@ -30,10 +30,10 @@ from collections.abc import Callable, Collection
 from typing import Any
 
 from evpy.errors import ExitCode, StartupError, UsageError
-from evpy.server import binds, logs, processes, segment, status
+from evpy.server import binds, logs, processes, segment, status, watchdog
 from evpy.server.gatekeeper import Gatekeeper
 from evpy.server.pidfile import PidFile
-from evpy.server.reload import Watcher
+from evpy.server.reload import Watcher, readable
 from evpy.server.settings import Settings
 from evpy.server.watchdog import Ask, Freeze, Log, Recover, Replace, Watchdog
 from evpy.server.workforce import WorkerProcess, Workforce
@@ -324,7 +324,7 @@ class Supervisor:
                     **named,
                     threads=", ".join(map(str, action.threads)),
                     seconds=round(action.seconds, 1),
-                    **self._culprit(action.slot, action.threads),
+                    **status.culprit(self._segment, action.slot, action.threads),
                     **doing,
                     traceback=stacks or "(none)",
                 )
@@ -343,35 +343,20 @@ class Supervisor:
         seconds = round(float(message.get("seconds", 0.0)), 1)
         slot = process.member.slot
         if message["event"] == "recovered":
-            logs.event(_log, logging.INFO, "a scheduler thread has come round again", **named, seconds=seconds)
+            logs.event(_log, logging.INFO, watchdog.RECOVERED, **named, seconds=seconds)
             return
         self._watchdog.reported(slot, int(message["thread"]), int(message["tick"]))
         spare: dict[str, Any] = {} if message.get("spare") is None else {"stand_in": message["spare"]}
         logs.event(
             _log,
             logging.ERROR,
-            "a scheduler thread is blocked",
+            watchdog.BLOCKED,
             **named,
             seconds=seconds,
-            **self._culprit(slot, (int(message["thread"]),), message.get("request")),
+            **status.culprit(self._segment, slot, (int(message["thread"]),), message.get("request")),
             **spare,
             traceback=str(message.get("stack") or "(no Python code)"),
         )
-
-    def _culprit(self, slot: int, threads: tuple[int, ...], request_id: str | None = None) -> dict[str, Any]:
-        """The request that a blocked thread is at: the one with this id, else what the core has switched to last."""
-        if request_id is None:
-            states = self._segment.worker_info(slot)["threads"]
-            request_id = next((s["current"] for s in states if s["index"] in threads and s["current"]), None)
-        requests = [r for r in self._segment.requests_of(slot) if r["thread"] in threads]
-        named = [r for r in requests if r["id"] == request_id] or (requests if len(requests) == 1 else [])
-        if not named:
-            return {"request": "unknown, one of " + str(len(requests)) if requests else "none"}
-        return {
-            "request": f"{named[0]['method']} {named[0]['target']}",
-            "request_id": named[0]["id"],
-            "age": round(named[0]["age"], 1),
-        }
 
     def _log_status(self) -> None:
         snapshot = status.snapshot(self._segment)
@@ -399,7 +384,7 @@ class Supervisor:
             self._watcher = None
             logs.event(_log, logging.ERROR, "watching files for --reload has ended; restart the server to go on")
         elif files and self._stage is _Stage.RUNNING:
-            logs.event(_log, logging.INFO, "files have changed", files=", ".join(files))
+            logs.event(_log, logging.INFO, "files have changed", files=readable(files))
             if not self._fleet.reload(time.monotonic()):
                 logs.event(_log, logging.INFO, "reload queued", why="changed files")
 

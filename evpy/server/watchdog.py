@@ -19,8 +19,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["Action", "Ask", "Freeze", "Log", "Recover", "Replace", "Watchdog"]
+__all__ = ["BLOCKED", "RECOVERED", "Action", "Ask", "Freeze", "Log", "Recover", "Replace", "Watchdog"]
 
+BLOCKED = "a scheduler thread is blocked"  # what the log says
+RECOVERED = "a scheduler thread has come round again"
 ASK_AFTER = 0.5  # seconds for the worker to report by itself
 READ_AFTER = 0.3  # seconds for the stacks to be written
 BLIND = 2.0  # seconds between two looks after which the numbers say more about us than about the workers

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import contextlib
 import faulthandler
+import functools
 import os
 import signal
 import sys
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from evpy.http.handlers import LoadedTarget
     from evpy.server.settings import Settings
 
-__all__ = ["HANDLED", "main"]
+__all__ = ["HANDLED", "main", "stop_application"]
 
 HANDLED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)  # blocked until the handlers are there
 DRAIN_POLL = 0.01  # seconds
@@ -92,18 +93,18 @@ class WorkerProcess:
             return self._fail(error)
         from evpy.server.schedulers import Schedulers
 
-        schedulers = Schedulers(self._worker, target.app, self._settings)
+        schedulers = Schedulers(self._worker, target.app, self._settings, threads=self._settings.threads)
         if not self._told:
             schedulers.start()
             self._worker.start_heartbeat()
-            if self._settings.watchdog:
+            if limit := self._settings.watchdog or self._settings.watchdog_kill:
                 from evpy.server.control import Control
 
-                Control(self._worker, schedulers, self._settings.watchdog, self._reports).start()
+                Control(self._worker, schedulers, limit, functools.partial(reports.send, self._reports)).start()
             self._worker.set_ready()
             reports.send(self._reports, "ready")
             self._serve()
-        self._stop(target)
+        stop_application(target)
         schedulers.stop()
         self._worker.stop_heartbeat()
         return 0
@@ -143,20 +144,6 @@ class WorkerProcess:
             segment.gateway_gone()  # nobody is left to acknowledge, or to hand anything over
         return self._worker.drained()
 
-    def _stop(self, target: LoadedTarget) -> None:
-        import logging
-
-        from evpy.runtime import background
-
-        log = logging.getLogger(__name__)
-        try:
-            background.stop_all(BACKGROUND_GRACE)
-            target.on_stop()
-        except BaseException as error:  # SystemExit too: the worker ends anyway
-            from evpy.http.usercode import user_traceback
-
-            log.error("on_stop() failed", exc_info=(type(error), error, user_traceback(error.__traceback__)))
-
     # --- signals
 
     def _install_signals(self) -> None:
@@ -174,6 +161,22 @@ class WorkerProcess:
             self._bell.send()
         else:
             reports.send(self._reports, "asked")
+
+
+def stop_application(target: LoadedTarget) -> None:
+    """Ends background tasks and runs ``on_stop``; what goes wrong is logged, for the process ends anyway."""
+    import logging
+
+    from evpy.runtime import background
+
+    try:
+        background.stop_all(BACKGROUND_GRACE)
+        target.on_stop()
+    except BaseException as error:
+        from evpy.http.usercode import user_traceback
+
+        log = logging.getLogger(__name__)
+        log.error("on_stop() failed", exc_info=(type(error), error, user_traceback(error.__traceback__)))
 
 
 def _log_stacks(text: str) -> None:
