@@ -161,6 +161,19 @@ static bool is_ready(const ev_engine *e, uint32_t w)
     return (e->workers[w].seen & 15) == EV_WORKER_READY;
 }
 
+/* In one stretch of Python for so long that it will hardly come round soon: all its awake threads are. */
+static bool is_burning(ev_engine *e, ev_worker_slot *slot)
+{
+    for (uint32_t t = 0; t < e->hdr->threads; t++) {
+        ev_thread_slot *th = &slot->thread[t];
+        if (atomic_load_explicit(&th->state, memory_order_relaxed) != EV_THREAD_RUNNING) continue;
+        uint64_t since = atomic_load_explicit(&th->current_since_ns, memory_order_relaxed);
+        bool at_it = atomic_load_explicit(&th->current, memory_order_relaxed) != 0;
+        if (!at_it || e->now_ns < since + BURNING_NS) return false;
+    }
+    return true;
+}
+
 /* The worker to get the next request, or -1. */
 static int pick(ev_engine *e)
 {
@@ -175,7 +188,8 @@ static int pick(ev_engine *e)
         uint32_t threads = atomic_load_explicit(&slot->threads, memory_order_relaxed);
         if (active + waiting >= e->hdr->concurrency * (threads ? threads : 1)) continue;
         bool idle = sleeping_threads(e, slot) > e->workers[w].pend_wake;
-        uint64_t score = idle ? active : (1ull << 32) + active + waiting;
+        uint64_t score = active + waiting;
+        if (!idle) score += is_burning(e, slot) ? 2ull << 32 : 1ull << 32;
         if (score < best_score) {
             best_score = score;
             best = (int)w;
@@ -206,6 +220,8 @@ void ev_dispatch(ev_engine *e)
             break;
         }
         e->workers[w].pend_wake++;
+        e->workers[w].last_head =
+            atomic_load_explicit(&ev_req_ring(e->seg, (uint32_t)w, e->io)->head, memory_order_relaxed);
     }
     atomic_store_explicit(&e->cnt->queue_len, e->central_live, memory_order_relaxed);
 }

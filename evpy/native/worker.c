@@ -29,13 +29,22 @@ static bool claim(ev_sched *s, uint64_t msg)
     return efio_slab_claim(&ev_slab_at(s->seg, i)->cookie, gen, ev_owner(s->w, s->t));
 }
 
+static bool is_offered(ev_sched *s, uint64_t msg)
+{
+    uint32_t i = ev_msg_slab(msg);
+    return ev_msg_type(msg) == EV_MSG_REQUEST && i < s->seg->hdr->slabs * s->seg->hdr->io_threads &&
+           atomic_load_explicit(&ev_slab_at(s->seg, i)->cookie, memory_order_relaxed) ==
+               efio_cookie_make(ev_msg_gen(msg), 0, EFIO_SLAB_OFFERED);
+}
+
 static void claimed(ev_sched *s)
 {
     atomic_fetch_add_explicit(&s->thread->active, 1, memory_order_relaxed);
     ev_count(&s->thread->taken, 1);
 }
 
-static bool steal(ev_sched *s, uint64_t *msg)
+/* Claims what lies in the ring of another worker, or only looks whether there is something. */
+static bool steal(ev_sched *s, uint64_t *msg, bool look)
 {
     ev_header *h = s->seg->hdr;
     for (uint32_t k = 1; k < h->slots; k++) {
@@ -47,7 +56,9 @@ static bool steal(ev_sched *s, uint64_t *msg)
             uint32_t head = atomic_load_explicit(&r->head, memory_order_relaxed);
             uint32_t tail = atomic_load_explicit(&r->tail, memory_order_relaxed);
             for (uint32_t n = 0; head != tail && n <= r->mask; head++, n++) {
-                if (!efio_ring_peek(r, head, msg) || !claim(s, *msg)) continue;
+                if (!efio_ring_peek(r, head, msg)) continue;
+                if (look && is_offered(s, *msg)) return true;
+                if (look || !claim(s, *msg)) continue;
                 claimed(s);
                 ev_count(&s->thread->stolen, 1);
                 return true;
@@ -55,6 +66,11 @@ static bool steal(ev_sched *s, uint64_t *msg)
         }
     }
     return false;
+}
+
+static bool may_steal(const ev_sched *s)
+{
+    return atomic_load_explicit(&s->slot->state, memory_order_relaxed) == EV_WORKER_READY;
 }
 
 bool ev_sched_take(ev_sched *s, uint64_t *msg)
@@ -69,8 +85,7 @@ bool ev_sched_take(ev_sched *s, uint64_t *msg)
                 return true;
             }
     }
-    if (atomic_load_explicit(&s->slot->state, memory_order_relaxed) != EV_WORKER_READY) return false;
-    return steal(s, msg);
+    return may_steal(s) && steal(s, msg, false);
 }
 
 bool ev_sched_notified(ev_sched *s, uint64_t *msg)
@@ -85,7 +100,8 @@ bool ev_sched_has_work(ev_sched *s)
     for (uint32_t io = 0; io < s->seg->hdr->io_threads; io++)
         if (efio_ring_ready(ev_req_ring(s->seg, s->w, io)) || efio_ring_ready(ev_ctl_ring(s->seg, s->w, io, s->t)))
             return true;
-    return false;
+    uint64_t msg;
+    return may_steal(s) && steal(s, &msg, true);
 }
 
 void ev_sched_flush(ev_sched *s)
