@@ -16,7 +16,7 @@ DEFAULT_PEERS = (
 SATURATED = 0.97  # share of its core that the generator used: the server could have done more
 
 
-def run(options: Options) -> None:
+def run(options: Options) -> list[Target]:
     session = Session("hello", options, "hello", DEFAULT_PEERS, rounds=5, seconds=4.0)
     for round_, server in session.turns():
         with session.attempt(server), session.start(server, Job("hello", 1)) as running:
@@ -32,7 +32,7 @@ def run(options: Options) -> None:
                     "client_load": got.client_load,
                 },
             )
-    _report(session)
+    return _report(session)
 
 
 def _targets(session: Session) -> list[Target]:
@@ -55,7 +55,7 @@ def _targets(session: Session) -> list[Target]:
     ]
 
 
-def _report(session: Session) -> None:
+def _report(session: Session) -> list[Target]:
     samples = session.samples
     names = session.ordered("rate", highest_first=True)
     rows = [
@@ -83,4 +83,4 @@ def _report(session: Session) -> None:
         Panel("CPU of all server processes", "microseconds per request",
               {n: [samples.median(n, "cpu_us")] for n in by_cpu}),
     ]  # fmt: skip
-    session.report(head, rows, _targets(session), panels)
+    return session.report(head, rows, _targets(session), panels)

@@ -33,7 +33,7 @@ def connections_possible(wanted: int, files: int, port_range: tuple[int, int]) -
     return possible, f"the limit of open files is {files} (ulimit -n)"
 
 
-def run(options: Options) -> None:
+def run(options: Options) -> list[Target]:
     low, high = Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()
     count, limited = connections_possible(options.idle, raise_file_limit(FILES), (int(low), int(high)))
     if count < 1:
@@ -44,7 +44,7 @@ def run(options: Options) -> None:
     for round_, server in session.turns():
         with session.attempt(server):
             _measure(session, server, round_, count)
-    _report(session, count)
+    return _report(session, count)
 
 
 def _measure(session: Session, server: Server, round_: int, count: int) -> None:
@@ -69,7 +69,7 @@ def _measure(session: Session, server: Server, round_: int, count: int) -> None:
     )
 
 
-def _report(session: Session, count: int) -> None:
+def _report(session: Session, count: int) -> list[Target]:
     samples = session.samples
     names = session.ordered("kb_each", highest_first=False)
     rows = [
@@ -101,4 +101,4 @@ def _report(session: Session, count: int) -> None:
     ]  # fmt: skip
     head = ("server", "KB/connection", "empty MB", "requests/s without", "with", "kept")
     assert all(not math.isnan(samples.median(n, "rate_kept")) for n in names)
-    session.report(head, rows, targets, panels)
+    return session.report(head, rows, targets, panels)

@@ -49,7 +49,7 @@ def _command_lines(running: Running) -> dict[int, str]:
     return lines
 
 
-def run(options: Options) -> None:
+def run(options: Options) -> list[Target]:
     session = Session("start", options, "hello", DEFAULT_PEERS, rounds=7, seconds=1.0)
     own = options.evserver.parent / "python"
     bare = bare_interpreter(own if own.exists() else Path(sys.executable))
@@ -63,7 +63,7 @@ def run(options: Options) -> None:
                 with session.start(server, Job("hello", WORKERS), settle=False):
                     pass
             _measure(session, server, round_, bare, everywhere)
-    _report(session, bare)
+    return _report(session, bare)
 
 
 def _measure(session: Session, server: Server, round_: int, bare: int, everywhere: set[int]) -> None:
@@ -86,7 +86,7 @@ def _measure(session: Session, server: Server, round_: int, bare: int, everywher
     )
 
 
-def _report(session: Session, bare: int) -> None:
+def _report(session: Session, bare: int) -> list[Target]:
     samples = session.samples
     names = session.ordered("first_answer_s", highest_first=False)
     rows = []
@@ -124,4 +124,4 @@ def _report(session: Session, bare: int) -> None:
               {n: [samples.median(n, "worker_mb")] for n in names}),
     ]  # fmt: skip
     head = ("server", "first answer s", "all cores", "worker MB above Python", "all processes MB")
-    session.report(head, rows, targets, panels)
+    return session.report(head, rows, targets, panels)

@@ -36,7 +36,7 @@ def metric(workers: int, connections: int, percent: float) -> str:
     return f"w{workers}_c{connections}_p{percent:g}_ms"
 
 
-def run(options: Options) -> None:
+def run(options: Options) -> list[Target]:
     session = Session("tail", options, "tail", DEFAULT_PEERS, rounds=3, seconds=8.0)
     parts: dict[tuple[str, int, int], list[Histogram]] = {}
     for round_, server in session.turns():
@@ -50,7 +50,7 @@ def run(options: Options) -> None:
         for (name, workers, connections), histograms in parts.items()
         if name not in session.failed
     }
-    _report(session)
+    return _report(session)
 
 
 def _measure(
@@ -92,7 +92,7 @@ def _rows(session: Session, workers: int, connections: int) -> list[tuple[str, .
     return rows
 
 
-def _report(session: Session) -> None:
+def _report(session: Session) -> list[Target]:
     head = ("", "p50 ms", "p95 ms", "p99 ms", "p99.9 ms", "evserver's p99", "and p99.9", "requests/s", "slow p50 ms")
     cases = [(workers, connections) for workers in WORKERS for connections in CONNECTIONS]
     panels = []
@@ -104,4 +104,4 @@ def _report(session: Session) -> None:
         bars = {row[0]: [session.samples.median(row[0], metric(workers, connections, p)) for p in PERCENTS[1:]]
                 for row in rows}  # fmt: skip
         panels.append(Panel(f"the other requests: {title}", "ms", bars, ("p95", "p99", "p99.9"), log=True))
-    session.report((title, *head[1:]), rows, _targets(session), panels)
+    return session.report((title, *head[1:]), rows, _targets(session), panels)

@@ -77,7 +77,7 @@ def _fetch(running: Running, digest: str) -> None:
         raise BenchError(f"answered {answer.status} and not the bytes of the file")
 
 
-def run_download(options: Options) -> None:
+def run_download(options: Options) -> list[Target]:
     size = options.size_mib * MIB
     path, digest = payload(size)
     session = Session("download", options, "download", DOWNLOAD_PEERS, rounds=5, seconds=4.0)
@@ -94,10 +94,10 @@ def run_download(options: Options) -> None:
         ratio_target("1 GB download to nginx's sendfile", samples, "gb_s", ["nginx"], 0.8, "at least"),
         _memory_target(session),
     ]
-    _report(session, targets)
+    return _report(session, targets)
 
 
-def run_upload(options: Options) -> None:
+def run_upload(options: Options) -> list[Target]:
     size = options.size_mib * MIB
     path, digest = payload(size)
     session = Session("upload", options, "upload", UPLOAD_PEERS, rounds=3, seconds=4.0)
@@ -116,7 +116,7 @@ def run_upload(options: Options) -> None:
         ratio_target("1 GB upload to the best Python peer", session.samples, "gb_s", session.peers, 1.5, "at least"),
         _memory_target(session),
     ]
-    _report(session, targets)
+    return _report(session, targets)
 
 
 def _memory_target(session: Session) -> Target:
@@ -127,7 +127,7 @@ def _memory_target(session: Session) -> Target:
     )  # fmt: skip
 
 
-def _report(session: Session, targets: list[Target]) -> None:
+def _report(session: Session, targets: list[Target]) -> list[Target]:
     samples = session.samples
     names = session.ordered("gb_s", highest_first=True)
     rows = [
@@ -148,4 +148,4 @@ def _report(session: Session, targets: list[Target]) -> None:
         Panel("peak memory above idle", "MB (all processes, PSS)",
               {n: [max(0.0, samples.median(n, "above_idle_mb"))] for n in names}),
     ]  # fmt: skip
-    session.report(head, rows, targets, panels)
+    return session.report(head, rows, targets, panels)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import fcntl
 import os
+import shlex
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -13,12 +14,13 @@ from pathlib import Path
 
 from benchlib import bench_hello, bench_idle, bench_start, bench_tail, bench_transfer, install
 from benchlib.places import BENCH, RESULTS, ROOT, BenchError, say
+from benchlib.results import Target
 from benchlib.servers import SERVERS
 from benchlib.session import Options
 
 __all__ = ["main"]
 
-BENCHES: dict[str, tuple[str, Callable[[Options], None]]] = {
+BENCHES: dict[str, tuple[str, Callable[[Options], list[Target]]]] = {
     "hello": ("hello world: requests/s and CPU per request, one worker each", bench_hello.run),
     "tail": ("latency of the other requests when 1 in 200 burns 20 ms of CPU", bench_tail.run),
     "idle": ("memory and throughput with 10,000 idle keep-alive connections", bench_idle.run),
@@ -81,6 +83,9 @@ def _parser() -> argparse.ArgumentParser:
         "--client-cpus", type=_cpu_set, metavar="LIST", help="cores of the client (default: the second)"
     )
     common.add_argument("--evserver", type=Path, metavar="PROGRAM", help="default: .venv/bin/evserver, built if needed")
+    common.add_argument(
+        "--evserver-args", metavar="FLAGS", default="", help="more flags for it, as one word: '--threads 2'"
+    )
     common.add_argument("--results", type=Path, metavar="DIR", help="where to write (default: .bench/results)")
     sizes = argparse.ArgumentParser(add_help=False)
     sizes.add_argument("--size", type=_positive(int), metavar="MIB", help="file of this size (default: 1024)")
@@ -91,7 +96,7 @@ def _parser() -> argparse.ArgumentParser:
         commands.add_parser(
             name, parents=[common, *extra.get(name, [])], help=text, description=text, allow_abbrev=False
         )
-    text = "all of the above, one after the other (about an hour)"
+    text = "all of the above, one after the other (about 40 minutes)"
     commands.add_parser("all", parents=[common, *extra["all"]], help=text, description=text, allow_abbrev=False)
     text = "list the servers, their versions, and what keeps the others from taking part"
     commands.add_parser("peers", help=text, description=text, allow_abbrev=False)
@@ -113,6 +118,7 @@ def _options(args: argparse.Namespace) -> Options:
         server_cpus=server or frozenset({cpus[0]}),
         client_cpus=client or frozenset({cpus[1]}),
         evserver=args.evserver.absolute() if args.evserver else default.evserver,
+        evserver_args=tuple(shlex.split(args.evserver_args)),
         size_mib=int(getattr(args, "size", None) or default.size_mib),
         idle=int(getattr(args, "idle", None) or default.idle),
         results=args.results.absolute() if args.results else RESULTS,
@@ -158,10 +164,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 _list_peers()
                 return 0
             options = _options(args)
+            summary: list[str] = []
             os.sched_setaffinity(0, options.client_cpus)
             for name in BENCHES if args.bench == "all" else [args.bench]:
                 say(f"== {name}: {BENCHES[name][0]}")
-                BENCHES[name][1](options)
+                targets = BENCHES[name][1](options)
+                summary += [f"{name}:", *(target.verdict() for target in targets)]
+            if args.bench == "all":
+                say("\n".join(["\n== all targets", *summary]))
     except BenchError as error:
         sys.stderr.write(f"scripts/bench: {error}\n")
         return 1

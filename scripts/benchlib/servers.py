@@ -71,7 +71,7 @@ def clean_env(*extra: Mapping[str, str]) -> dict[str, str]:
 # --- command lines ---------------------------------------------------------------------------------------------------
 
 
-def _evserver(program: Path, job: Job, port: int) -> list[str]:
+def _evserver(program: Path, more: Sequence[str], job: Job, port: int) -> list[str]:
     command = [
         str(program),
         str(APPS / f"ev_{job.app}.py"),
@@ -83,7 +83,7 @@ def _evserver(program: Path, job: Job, port: int) -> list[str]:
     command += ["--config", "", "--log-level", "warning", "--keep-alive", HOUR]
     if job.app in ("upload", "download"):
         command += ["--timeout", HOUR, "--max-body", "0"]
-    return command
+    return [*command, *more]
 
 
 def _prefork(name: str, job: Job, port: int) -> list[str]:
@@ -215,9 +215,9 @@ PEERS = (
 )  # fmt: skip
 
 
-def evserver(program: Path = ROOT / ".venv" / "bin" / "evserver") -> tuple[Server, ...]:
+def evserver(program: Path = ROOT / ".venv" / "bin" / "evserver", more: Sequence[str] = ()) -> tuple[Server, ...]:
     """evserver itself, and its gateway answering every request without any Python."""
-    command = functools.partial(_evserver, program)
+    command = functools.partial(_evserver, program, more)
     helpers = r"gateway|resource_tracker|semaphore_tracker"
     return (
         Server("evserver", "ours", command, ALL, helpers=helpers),

@@ -39,6 +39,7 @@ class Options:
     server_cpus: frozenset[int] = frozenset({0})
     client_cpus: frozenset[int] = frozenset({1})
     evserver: Path = ROOT / ".venv" / "bin" / "evserver"
+    evserver_args: tuple[str, ...] = ()  # more flags for it
     size_mib: int = 1024  # of the file that is downloaded or uploaded
     idle: int = 10_000  # connections
     results: Path = RESULTS
@@ -70,7 +71,7 @@ class Session:
         self.remarks: list[str] = []
         self.extra: dict[str, Any] = {}  # more for the JSON file
         self._noise = 0.0
-        table = (*servers.evserver(options.evserver), *servers.PEERS)
+        table = (*servers.evserver(options.evserver, options.evserver_args), *servers.PEERS)
         self.servers = servers.choose(options.peers, default_peers, app, table)
         self.peers = [s.name for s in self.servers if s.kind == "peer"]
         self._prepare()
@@ -141,9 +142,9 @@ class Session:
         return result
 
     def report(
-        self, head: Sequence[str], rows: Iterable[Sequence[str]], targets: Sequence[Target], panels: Sequence[Panel]
-    ) -> None:
-        """Prints and writes everything."""
+        self, head: Sequence[str], rows: Iterable[Sequence[str]], targets: list[Target], panels: Sequence[Panel]
+    ) -> list[Target]:
+        """Prints and writes everything; returns the targets."""
         say()
         say(format_table(head, rows))
         for name, reason in self.failed.items():
@@ -159,6 +160,7 @@ class Session:
             say(target.verdict())
         path = self._write(targets, panels)
         say(f"\n{_shown(path)}" + (f"  {_shown(chart)}" if (chart := self._draw(path)) else ""))
+        return targets
 
     def _write(self, targets: Sequence[Target], panels: Sequence[Panel]) -> Path:
         requirements = {r for s in self.servers for r in s.requires}
@@ -169,6 +171,7 @@ class Session:
             "commit": _commit(),
             "rounds": self.rounds,
             "seconds": self.seconds,
+            "evserver_args": self.options.evserver_args,
             "versions": install.installed(sorted(requirements)),
             "servers": self.samples.to_json(),
             "not_measured": self.failed,
