@@ -176,6 +176,21 @@ def test_a_client_that_leaves_stops_the_source(fake, heartbeat: float | None) ->
     assert not r.ended
 
 
+def test_no_producer_is_left_behind(fake, monkeypatch) -> None:
+    producers = []
+    spawn = gevent.spawn
+    monkeypatch.setattr(gevent, "spawn", lambda *args: producers.append(spawn(*args)) or producers[0])
+    r = fake(gone_after=40)
+
+    def silent():
+        yield "first"
+        gevent.event.Event().wait()
+
+    with pytest.raises(ClientDisconnected):
+        Response.events(silent(), heartbeat=0.001)._send(r)
+    assert producers[0].dead
+
+
 @pytest.mark.parametrize("heartbeat", [None, 60.0])
 @pytest.mark.parametrize("error", [KeyError("x"), SystemExit(3)])
 def test_errors_of_the_source_are_the_requests(fake, heartbeat: float | None, error: BaseException) -> None:
