@@ -54,6 +54,9 @@ static inline uint64_t resp_bulk(const struct response *r)
 
 static inline void resp_body(struct response *r, const char *data, size_t n)
 {
+#ifdef RESP_ON_BODY /* for who looks at every byte: called with r->body as the offset of data */
+    RESP_ON_BODY(r, data, n);
+#endif
     r->body += n;
     if (r->kept < RESP_KEEP && data) {
         size_t k = n < RESP_KEEP - r->kept ? n : RESP_KEEP - r->kept;

@@ -221,7 +221,7 @@ def evserver(program: Path = ROOT / ".venv" / "bin" / "evserver", more: Sequence
     helpers = r"gateway|resource_tracker|semaphore_tracker"
     return (
         Server("evserver", "ours", command, ALL, helpers=helpers),
-        Server("evserver-echo", "reference", command, frozenset({"hello"}), env={"EVSERVER_BENCH_ECHO": "1"}),
+        Server("evserver-echo", "reference", command, frozenset({"hello"}), env={"EVPY_BENCH_ECHO": "1"}),
     )
 
 
