@@ -1,37 +1,41 @@
 """Server-sent events: a price that changes, pushed to every browser that looks.
 
-scripts/run examples/ticker/main.py, then http://127.0.0.1:8000/ - or: curl -N 'http://127.0.0.1:8000/events?count=3'
+scripts/run examples/ticker/main.py, then http://127.0.0.1:8000/ - or: curl -N http://127.0.0.1:8000/events
+A browser whose connection breaks comes back with the id of the last event that it has seen, and goes on from there,
+whichever worker it finds: the n-th price is the same in all of them.
 """
 
+import itertools
+import math
 import random
 
 import evpy
-from evpy import Event, Response, Router
+from evpy import Event, HTTPError, Response, Router
 
-PAGE = """<!doctype html><meta charset="utf-8"><title>Ticker</title>
+PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Ticker</title>
 <h1>EVPY <span id="price">...</span></h1>
-<script>new EventSource("/events").addEventListener("price", e => {
-  document.getElementById("price").textContent = JSON.parse(e.data).price.toFixed(2); });</script>"""
+<script>new EventSource("/events").addEventListener("price", event => {
+  document.getElementById("price").textContent = JSON.parse(event.data).price.toFixed(2); });</script>"""
 
 handle = Router()
 
 
+def prices(start):
+    for n in itertools.count(start):
+        price = 100 + 10 * math.sin(n % 600 * math.pi / 300) + random.Random(n).uniform(-1, 1)
+        yield Event({"n": n, "price": price}, event="price", id=str(n))
+        evpy.sleep(0.5)
+
+
 @handle.get("/")
 def page(request):
-    return Response(PAGE, headers={"Content-Type": "text/html; charset=utf-8"})
+    return Response(PAGE, content_type="text/html; charset=utf-8")
 
 
 @handle.get("/events")
 def events(request):
-    count = int(request.query.get("count", "1000000"))
-    every = float(request.query.get("every", "0.5"))
-    number = int(request.last_event_id or 0)
-
-    def prices():
-        price = 100.0
-        for n in range(number + 1, number + count + 1):
-            price += random.uniform(-1, 1)
-            yield Event({"n": n, "price": price}, event="price", id=str(n))
-            evpy.sleep(every)
-
-    return Response.events(prices())
+    try:
+        last = int(request.last_event_id or 0)
+    except ValueError:
+        raise HTTPError(400, "Last-Event-ID is not one of ours") from None
+    return Response.events(prices(last + 1))  # closed when the browser goes away
