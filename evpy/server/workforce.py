@@ -127,7 +127,7 @@ class Workforce:
         process = WorkerProcess(member, child, reports, stacks, _quota(settings))
         self.processes[slot] = process
         self._watch(child, lambda: self._on_exit(process))
-        self._watch(reports, lambda: self._on_reports(process))
+        self._watch(reports, lambda: self._on_readable(process))
 
     def retire(self, member: Member) -> None:
         self.segment.set_worker_state(member.slot, DRAINING)
@@ -210,6 +210,10 @@ class Workforce:
         return {"requests": len(requests), "oldest": lines}
 
     # --- what happens
+
+    def _on_readable(self, process: WorkerProcess) -> None:
+        if self.processes.get(process.member.slot) is process:  # else its end came first in the same round
+            self._on_reports(process)
 
     def _on_reports(self, process: WorkerProcess) -> None:
         now = time.monotonic()
