@@ -203,7 +203,7 @@ class Fleet:
         self.stop()
         self.leaving = True
         for member in list(self.members.values()):
-            if member.phase is not Phase.CONDEMNED:
+            if member.phase is not Phase.CONDEMNED and not member.failure:  # that one is on its way out
                 self._retire(member, "", now if member.slot in overdue else deadline)
         self.tick(now)
 
@@ -256,7 +256,7 @@ class Fleet:
                 seat.incumbent = None
             if seat.successor is member:
                 seat.successor = None
-        if phase is Phase.STARTING or (phase is Phase.CONDEMNED and member.failure):
+        if phase is Phase.STARTING or member.failure:
             self._failed_to_start(member, seat, member.failure or f"{how} while it was starting", lived, now)
         elif phase is Phase.READY:
             pause = seat.backoff.failed(now, lived=lived, useful=useful) if seat is not None else 0.0
@@ -334,10 +334,12 @@ class Fleet:
 
     def _failed_to_start(self, member: Member, seat: Seat | None, reason: str, lived: float, now: float) -> None:
         if self.stopping or seat is None:
-            self._driver.note("worker did not start", member, reason=reason)
+            if reason != self.failed:  # all of them usually fail for the same reason
+                self._driver.note("worker did not start", member, reason=reason)
         elif not self.up:
             if self.failed is None:
                 self.failed = reason
+                self._driver.note("the first start has failed", member, reason=reason)
         elif self.reloading:
             self._driver.note("worker did not start", member, reason=reason)
             self._cancel_reload(reason, now)
@@ -350,11 +352,11 @@ class Fleet:
             return
         self.reloading = False
         self.epoch += 1
-        self._driver.note("reload done", workers=len(self.seats))
         for seat in self.seats:
             if seat.incumbent is not None and not seat.incumbent.hung:
                 seat.incumbent.why = "reload"
             self._swap(seat, now)
+        self._driver.note("reload done", workers=len(self.seats))
 
     def _cancel_reload(self, reason: str, now: float) -> None:
         self.reloading = False

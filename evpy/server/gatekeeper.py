@@ -23,6 +23,8 @@ __all__ = ["Gatekeeper"]
 # SIGTERM makes it drain, as it does us: a process manager that signals all of a group means all of a group.
 BLOCKED = (signal.SIGINT, signal.SIGHUP)
 
+IDLE_LIMIT = 2.0  # seconds; an idle I/O thread turns twice a second
+
 _log = logging.getLogger("evpy.server.supervisor")
 
 
@@ -95,6 +97,7 @@ class Gatekeeper:
     def watch(self, limit: float, kill: float) -> None:
         """Logs a gateway whose threads do not turn, and kills it above ``kill`` seconds; 0 switches either off."""
         age = self._segment.gateway_heartbeat_age()
+        limit, kill = max(limit, IDLE_LIMIT) if limit else 0.0, max(kill, IDLE_LIMIT) if kill else 0.0
         if self.child is None or age is None or self._segment.gateway_pid != self.child.pid:
             return
         if limit and age >= limit and not self._hung:

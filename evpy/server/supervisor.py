@@ -115,7 +115,8 @@ class Supervisor:
             self._start_watcher()
         while not self._finished():
             for key, _ in self._selector.select(self._timeout(time.monotonic())):
-                key.data()
+                if self._selector.get_map().get(key.fd) is key:  # else what was done before has ended it
+                    key.data()
             self._turn(time.monotonic())
         if self._failure is not None:
             raise StartupError(self._failure)
@@ -311,9 +312,10 @@ class Supervisor:
 
     def _act(self, process: WorkerProcess, action: Any, now: float) -> None:
         named = self._workforce.describe(process)
-        doing = self._workforce.doing(action.slot)
         match action:
             case Ask():
+                doing = status.culprit(self._segment, action.slot, action.threads)
+                process.asked_while = doing | self._workforce.doing(action.slot)
                 self._workforce.ask_stacks(action.slot)
             case Log():
                 stacks = process.take_stacks()
@@ -324,13 +326,17 @@ class Supervisor:
                     **named,
                     threads=", ".join(map(str, action.threads)),
                     seconds=round(action.seconds, 1),
-                    **status.culprit(self._segment, action.slot, action.threads),
-                    **doing,
+                    **process.asked_while,
                     traceback=stacks or "(none)",
                 )
             case Freeze():
                 logs.event(
-                    _log, logging.ERROR, "a worker does not run", **named, seconds=round(action.seconds, 1), **doing
+                    _log,
+                    logging.ERROR,
+                    "a worker does not run",
+                    **named,
+                    seconds=round(action.seconds, 1),
+                    **self._workforce.doing(action.slot),
                 )
             case Recover():
                 logs.event(_log, logging.INFO, "a worker runs again", **named, seconds=round(action.seconds, 1))

@@ -35,7 +35,9 @@ class Action:
 
 @dataclass(frozen=True, slots=True)
 class Ask(Action):
-    """Ask the process for its stacks."""
+    """Ask the process for its stacks; these threads are blocked."""
+
+    threads: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +160,7 @@ class Watchdog:
             if watched.asked_at is None and not watched.frozen and max(untold.values()) >= limit + ASK_AFTER:
                 watched.asked_at = now
                 watched.ask_covers = {index: ticks[index] for index in untold}
-                actions.append(Ask(slot))
+                actions.append(Ask(slot, tuple(untold)))
         elif blocked and self._over(max(blocked.values())) and not watched.replaced:
             watched.replaced = True
             why = f"a scheduler thread has been blocked for {max(blocked.values()):.1f} s (watchdog-kill)"

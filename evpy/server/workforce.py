@@ -29,12 +29,13 @@ if TYPE_CHECKING:
 
 __all__ = ["WorkerProcess", "Workforce"]
 
-EPITAPHS = ("worker crashed", "worker did not start")
+EPITAPHS = ("worker crashed", "worker did not start", "the first start has failed")
 MOST_REQUESTS = 5  # named in a log line
 MOST_STACKS = 64 << 10  # bytes of stacks in a log line
 LEVELS = {
     "worker crashed": logging.ERROR,
     "worker did not start": logging.ERROR,
+    "the first start has failed": logging.ERROR,
     "worker killed": logging.WARNING,
     "reload failed, the old workers stay": logging.ERROR,
 }
@@ -53,6 +54,7 @@ class WorkerProcess:
         self.stacks_read = 0
         self.quota = quota  # requests after which it is to be replaced; 0: none
         self.memory_ignored = False
+        self.asked_while: dict[str, Any] = {}  # what it was doing when its stacks were asked for
         self.epitaph: dict[str, Any] = {}  # for the line about its end: what it was doing, or why it could not start
 
     def take_stacks(self) -> str:
@@ -149,6 +151,8 @@ class Workforce:
         named = self.describe(process) if process is not None and process.member is member else name
         if what in EPITAPHS and process is not None:
             fields |= process.epitaph
+        if what == "the first start has failed" and "traceback" not in fields:
+            return  # the reason will be the program's last line; nothing to add
         level = LEVELS.get(what, logging.WARNING if fields.get("how") else logging.INFO)
         logs.event(_log, level, what, **named, **fields)
         if what == "reload done" and self.next_settings is not None:

@@ -375,6 +375,19 @@ def test_crash_during_the_stop_is_replaced_until_all_leave() -> None:
     assert world.fleet.members == {}
 
 
+def test_all_fail_for_the_same_reason_and_nothing_is_signalled() -> None:
+    world = World(2)
+    world.fleet.tick(world.now)
+    for slot in (0, 1):
+        world.fleet.on_failed(slot, "no database")
+    world.exit(0, "exit code 3")
+    world.fleet.leave(world.now, world.now + 5)
+    world.exit(1, "exit code 3")
+    assert world.fleet.failed == "no database"
+    assert world.retired == []
+    assert [what for what, _, _ in world.notes] == ["the first start has failed"]
+
+
 def test_overdue_workers_are_not_waited_for() -> None:
     world = up(2)
     world.fleet.leave(world.now, world.now + 5, {1})

@@ -54,7 +54,7 @@ def test_the_worker_reports_by_itself_and_is_not_asked() -> None:
 def test_without_a_report_the_process_is_asked_once_and_logged_once() -> None:
     clock = Clock(Watchdog(LIMIT, KILL))
     assert clock.look(info(LIMIT, LIMIT)) == []
-    assert clock.look(info(LIMIT + ASK_AFTER, LIMIT + 0.2)) == [Ask(0)]
+    assert clock.look(info(LIMIT + ASK_AFTER, LIMIT + 0.2)) == [Ask(0, (0, 1))]
     assert clock.look(info(LIMIT + 0.6, LIMIT + 0.3), READ_AFTER / 2) == []
     (log,) = clock.look(info(LIMIT + 1, LIMIT + 0.7), READ_AFTER)
     assert isinstance(log, Log)
@@ -65,7 +65,7 @@ def test_without_a_report_the_process_is_asked_once_and_logged_once() -> None:
 
 def test_stacks_that_were_asked_for_are_logged_although_the_thread_has_come_round_since() -> None:
     clock = Clock(Watchdog(LIMIT, KILL))
-    assert clock.look(info(LIMIT + ASK_AFTER)) == [Ask(0)]
+    assert clock.look(info(LIMIT + ASK_AFTER)) == [Ask(0, (0,))]
     log, recover = clock.look(info(0.0, tick=8), READ_AFTER)
     assert isinstance(log, Log)
     assert isinstance(recover, Recover)
@@ -74,7 +74,7 @@ def test_stacks_that_were_asked_for_are_logged_although_the_thread_has_come_roun
 
 def test_a_report_that_comes_after_the_question_is_enough() -> None:
     clock = Clock(Watchdog(LIMIT, KILL))
-    assert clock.look(info(LIMIT + ASK_AFTER)) == [Ask(0)]
+    assert clock.look(info(LIMIT + ASK_AFTER)) == [Ask(0, (0,))]
     clock.dog.reported(0, 0, 7)
     assert clock.look(info(LIMIT + 1), READ_AFTER) == []
 
@@ -84,7 +84,7 @@ def test_blocking_again_is_news() -> None:
     clock.look(info(LIMIT))
     clock.dog.reported(0, 0, 7)
     assert clock.look(info(0.0, tick=8)) == []
-    assert clock.look(info(LIMIT + ASK_AFTER, tick=9)) == [Ask(0)]
+    assert clock.look(info(LIMIT + ASK_AFTER, tick=9)) == [Ask(0, (0,))]
 
 
 def test_above_the_hard_limit_the_process_is_replaced_once() -> None:
@@ -99,7 +99,7 @@ def test_above_the_hard_limit_the_process_is_replaced_once() -> None:
 
 def test_nothing_is_replaced_before_it_is_in_the_log() -> None:
     clock = Clock(Watchdog(LIMIT, LIMIT))
-    assert clock.look(info(LIMIT + ASK_AFTER)) == [Ask(0)]
+    assert clock.look(info(LIMIT + ASK_AFTER)) == [Ask(0, (0,))]
     log, replace = clock.look(info(LIMIT + 1), READ_AFTER)
     assert isinstance(log, Log)
     assert isinstance(replace, Replace)
@@ -145,7 +145,7 @@ def test_limits_of_zero_switch_it_off() -> None:
     assert no_kill.look(info(10_000.0)) == []
     only_kill = Clock(Watchdog(0.0, KILL))
     assert only_kill.look(info(KILL - 1)) == []
-    assert only_kill.look(info(KILL + ASK_AFTER)) == [Ask(0)]
+    assert only_kill.look(info(KILL + ASK_AFTER)) == [Ask(0, (0,))]
     assert [type(action) for action in only_kill.look(info(KILL + 1), READ_AFTER)] == [Log, Replace]
 
 
@@ -155,4 +155,4 @@ def test_the_next_process_in_the_slot_starts_afresh() -> None:
     clock.dog.reported(0, 0, 7)
     clock.look(info(KILL))
     clock.dog.forget(0)
-    assert clock.look(info(KILL, generation=2)) == [Ask(0)]
+    assert clock.look(info(KILL, generation=2)) == [Ask(0, (0,))]

@@ -5,6 +5,7 @@ stopped as it should. ``Client`` speaks bytes, so that a test can send what no H
 """
 
 from serving.client import Answer, Client, exchange
+from serving.load import Load
 from serving.server import Server, free_port
 
-__all__ = ["Answer", "Client", "Server", "exchange", "free_port"]
+__all__ = ["Answer", "Client", "Load", "Server", "exchange", "free_port"]
