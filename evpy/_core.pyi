@@ -79,8 +79,10 @@ class Segment:
         """Prepares an EMPTY or fully acknowledged DEAD slot for a new process: state STARTING. Returns the new
         generation."""
     def worker_state(self, slot: int) -> int: ...
-    def set_worker_state(self, slot: int, state: int) -> None:
-        """Also wakes the gateway's threads (and the worker's, for DRAINING), which act upon it."""
+    def set_worker_state(self, slot: int, state: int, killed: bool = False) -> None:
+        """Also wakes the gateway's threads (and the worker's, for DRAINING), which act upon it.
+
+        killed, with DEAD: somebody has killed it, so none of the requests that it had is to blame."""
     def worker_acked(self, slot: int, state: int) -> bool:
         """True when every I/O thread has acted upon this state of this generation: for DRAINING nothing more will
         be handed over,

@@ -63,7 +63,7 @@ cdef extern from "evpy/native/layout.h" nogil:
         uint64_t tick, ping_ns, current, current_since_ns
         uint64_t taken, stolen, finished, failed, expired, greenlets, wait_ns
     ctypedef struct ev_worker_slot:
-        uint32_t state, generation, threads
+        uint32_t state, generation, killed, threads
         int32_t pid
         uint64_t heartbeat_ns
         uint32_t acked[8]

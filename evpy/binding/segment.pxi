@@ -176,7 +176,9 @@ cdef class Segment:
     def worker_state(self, int slot):
         return ev_load32(&ev_worker_at(&self.seg, self._slot(slot)).state)
 
-    def set_worker_state(self, int slot, uint32_t state):
+    def set_worker_state(self, int slot, uint32_t state, bint killed=False):
+        if killed:
+            ev_store32(&ev_worker_at(&self.seg, self._slot(slot)).killed, 1)
         ev_set_worker_state(&self.seg, self._slot(slot), state)
 
     def worker_acked(self, int slot, uint32_t state):

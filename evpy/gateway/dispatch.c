@@ -25,7 +25,7 @@ uint32_t ev_slab_alloc(ev_engine *e)
     p->conn = NULL;
     p->worker_done = true;
     p->queued = false;
-    s->tries = 0;
+    s->tries = s->crashes = 0;
     uint64_t used = e->n_slabs - e->n_free;
     atomic_store_explicit(&e->cnt->slabs_used, used, memory_order_relaxed);
     if (used > atomic_load_explicit(&e->cnt->slabs_max, memory_order_relaxed))

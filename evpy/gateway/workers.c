@@ -12,6 +12,8 @@
 #include "engine.h"
 
 #define COLLECT_BATCH 512 /* messages of one worker per call: sockets get their turn too */
+#define MOST_CRASHES  2   /* a request that was there at so many crashes may be their cause: no third worker for it */
+#define MOST_TRIES    8   /* ... at so many deaths of any kind; memory that is never enough looks like a kill, too */
 
 static bool owned_by(uint64_t cookie, uint32_t w)
 {
@@ -93,11 +95,27 @@ static void recall_ring(ev_engine *e, uint32_t w)
 
 static bool replayable(const ev_slab *s)
 {
-    return ev_method_is_idempotent(s->head.method) && s->tries < 2 && (s->body_whole || s->head.body == EV_BODY_NONE);
+    return ev_method_is_idempotent(s->head.method) && s->crashes < MOST_CRASHES && s->tries < MOST_TRIES &&
+           (s->body_whole || s->head.body == EV_BODY_NONE);
+}
+
+static void run_again(ev_engine *e, uint32_t i)
+{
+    ev_slab *s = ev_slab_at(e->seg, i);
+    ev_slab_priv *p = &e->priv[i - e->slab_base];
+    uint64_t len = s->body_whole ? s->body_len : 0;
+    efio_bytering_reset(&s->in);
+    efio_bytering_wrote(&s->in, (uint32_t)len);
+    if (p->file_fd) close(p->file_fd - 1); /* of an answer that was never finished */
+    p->file_fd = 0;
+    ev_dispatch_prepare(s);
+    ev_count(&e->cnt->retried, 1);
+    ev_dispatch_requeue(e, i);
 }
 
 static void reclaim(ev_engine *e, uint32_t w)
 {
+    bool killed = atomic_load(&ev_worker_at(e->seg, w)->killed);
     for (uint32_t k = 0; k < e->n_slabs; k++) {
         uint32_t i = e->slab_base + k;
         ev_slab *s = ev_slab_at(e->seg, i);
@@ -106,6 +124,7 @@ static void reclaim(ev_engine *e, uint32_t w)
         if (!owned_by(cookie, w) || p->worker_done) continue;
         p->worker_done = true;
         efio_slab_reclaim(&s->cookie, efio_cookie_owner(cookie));
+        if (!killed) s->crashes++;
         ev_conn *c = p->conn;
         if (!c) {
             ev_slab_release(e, i);
@@ -114,12 +133,7 @@ static void reclaim(ev_engine *e, uint32_t w)
         } else if (c->answered) {
             ev_conn_close(e, c);
         } else if (replayable(s)) {
-            uint64_t len = s->body_whole ? s->body_len : 0;
-            efio_bytering_reset(&s->in);
-            efio_bytering_wrote(&s->in, (uint32_t)len);
-            ev_dispatch_prepare(s);
-            ev_count(&e->cnt->retried, 1);
-            ev_dispatch_requeue(e, i);
+            run_again(e, i);
         } else {
             ev_settle(c, &e->cnt->failed);
             ev_respond(e, c, 502, "the worker that had this request died", c->body != NULL);
@@ -131,14 +145,14 @@ static void reclaim(ev_engine *e, uint32_t w)
 static void worker_died(ev_engine *e, uint32_t w)
 {
     uint64_t m;
+    int fd = ev_worker_at(e->seg, w)->fd_gateway[e->io];
+    if (fd >= 0) ev_receive_files(e, fd); /* while the slabs still say whose they are; what is nobody's is closed */
     efio_ring *r = ev_resp_ring(e->seg, w, e->io);
     while (efio_ring_salvage(r, &m)) message(e, w, m);
     recall_ring(e, w);
     reclaim(e, w);
     ev_pair_init(e->seg, w, e->io);
     e->workers[w].pend_wake = 0;
-    int fd = ev_worker_at(e->seg, w)->fd_gateway[e->io];
-    if (fd >= 0) ev_receive_files(e, fd); /* what it sent last belongs to nobody */
 }
 
 void ev_workers_scan(ev_engine *e)

@@ -108,6 +108,7 @@ typedef struct {
     _Atomic uint64_t deadline_ns; /* CLOCK_MONOTONIC; moves on while a streamed body arrives */
     uint64_t body_len;            /* bytes of a whole body; UINT64_MAX when streamed with unknown length */
     uint8_t tries;                /* times it was handed over */
+    uint8_t crashes;              /* workers that crashed while they had it */
     uint8_t body_whole;           /* the whole body lies in the window */
     uint8_t client_family;        /* AF_INET, AF_INET6, AF_UNIX */
     uint8_t listener;             /* index of the listener it came in by */
@@ -152,6 +153,7 @@ typedef struct {
     EFIO_ALIGNED _Atomic uint32_t state;
     _Atomic uint32_t generation;
     _Atomic int32_t pid;
+    _Atomic uint32_t killed;           /* DEAD by somebody else's doing: no request of its is to blame */
     _Atomic uint32_t threads;          /* scheduler threads that serve now */
     _Atomic uint64_t heartbeat_ns;     /* CLOCK_MONOTONIC, written by a native thread */
     _Atomic uint32_t acked[EV_MAX_IO]; /* generation << 4 | state that this I/O thread has acted upon */

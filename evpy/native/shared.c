@@ -62,6 +62,7 @@ uint32_t ev_begin_worker(ev_segment *s, uint32_t w)
     }
     atomic_store(&slot->heartbeat_ns, 0);
     atomic_store(&slot->pid, 0);
+    atomic_store(&slot->killed, 0);
     atomic_store(&slot->threads, 0);
     uint32_t gen = atomic_fetch_add(&slot->generation, 1) + 1;
     ev_set_worker_state(s, w, EV_WORKER_STARTING);

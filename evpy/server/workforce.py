@@ -244,7 +244,8 @@ class Workforce:
         useful = self.segment.worker_info(slot)["finished"] > 0
         how = processes.describe_exit(status)
         doing = self.doing(slot)
-        self.segment.set_worker_state(slot, DEAD)  # at once: the gateway retries or answers what it had
+        killed = status == -signal.SIGKILL and member.phase is not Phase.CONDEMNED  # by somebody else than us
+        self.segment.set_worker_state(slot, DEAD, killed)  # at once: the gateway retries or answers what it had
         if member.phase is Phase.READY:
             process.epitaph = doing
         process.epitaph = _traceback(process.take_stacks()) | process.epitaph

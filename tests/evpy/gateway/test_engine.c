@@ -93,6 +93,36 @@ static void test_worker_dies(void)
     rig_close(&r);
 }
 
+/* I3: who is killed by others dies of no request, so that request runs until it is through, or all is in vain. */
+static void test_workers_are_killed(void)
+{
+    rig r;
+    rig_open(&r, 1, 16, 16, 8, 8);
+    int get = rig_connect(&r), post = rig_connect(&r);
+    uint64_t m, n;
+    rig_send(&r, get, GET);
+    rig_send(&r, post, POST);
+    CHECK(rig_take(&r, 0, &m) && rig_take(&r, 0, &n), "taken");
+    for (int deaths = 1; deaths <= 8; deaths++) {
+        atomic_store(&ev_worker_at(&r.seg, 0)->killed, deaths != 2);
+        rig_kill_worker(&r, 0);
+        if (deaths == 1) CHECK(rig_got(&r, post, "502 Bad Gateway"), "POST is not repeated");
+        if (deaths == 8) break;
+        CHECK(*rig_receive(&r, get, NULL) == 0, "GET waits, death %d", deaths);
+        ev_begin_worker(&r.seg, 0);
+        CHECK(!atomic_load(&ev_worker_at(&r.seg, 0)->killed), "the next worker begins without blame or excuse");
+        rig_worker_up(&r, 0);
+        rig_settle(&r);
+        CHECK(rig_take(&r, 0, &m), "runs again, death %d", deaths);
+    }
+    CHECK(rig_got(&r, get, "502 Bad Gateway"), "given up in the end");
+    CHECK(counters(&r)->retried == 7 && counters(&r)->failed == 2, "accounts");
+    rig_check_rest(&r, __func__);
+    close(get);
+    close(post);
+    rig_close(&r);
+}
+
 /* I3: whatever the worker had published before it died counts. */
 static void test_worker_dies_after_its_answer(void)
 {
@@ -119,6 +149,46 @@ static void test_worker_dies_after_its_answer(void)
     close(c);
     close(d);
     close(f);
+    rig_close(&r);
+}
+
+/* I3: the same, when a descriptor has to travel; the worker is not the first one, whose number is 0. */
+static void test_worker_dies_after_its_file(void)
+{
+    rig r;
+    rig_open(&r, 2, 16, 16, 8, 8);
+    int c = rig_connect(&r), d = rig_connect(&r);
+    uint64_t m, n;
+    rig_send(&r, c, GET);
+    CHECK(rig_take(&r, 1, &m), "taken");
+    rig_send(&r, d, GET);
+    CHECK(rig_take(&r, 1, &n), "taken");
+    FILE *file = tmpfile(), *other = tmpfile();
+    MUST(file && fputs("in the file", file) > 0 && fflush(file) == 0 && other);
+    ev_resp resp;
+    ev_resp_begin(&resp);
+    ev_resp_head(&r.worker[1], ev_msg_slab(m), &resp, 200, 11);
+    MUST(ev_resp_file(&r.worker[1], m, &resp, fileno(file), 0, 11) == 0 &&
+         ev_resp_end(&r.worker[1], ev_msg_slab(m), &resp));
+    ev_resp_begin(&resp); /* of the other answer only the descriptor is there */
+    ev_resp_head(&r.worker[1], ev_msg_slab(n), &resp, 200, 5);
+    MUST(ev_resp_file(&r.worker[1], n, &resp, fileno(other), 0, 5) == 0);
+    rig_kill_worker(&r, 1);
+    CHECK(rig_got(&r, c, "in the file"), "a whole answer is delivered, file and all");
+    MUST(fputs("fresh", file) > 0 && fflush(file) == 0);
+    CHECK(rig_take(&r, 0, &n), "the other one runs again");
+    ev_resp_begin(&resp);
+    ev_resp_head(&r.worker[0], ev_msg_slab(n), &resp, 200, 5);
+    MUST(ev_resp_file(&r.worker[0], n, &resp, fileno(file), 11, 5) == 0 &&
+         ev_resp_end(&r.worker[0], ev_msg_slab(n), &resp));
+    ev_sched_final(&r.worker[0], n);
+    ev_sched_flush(&r.worker[0]);
+    CHECK(rig_got(&r, d, "fresh"), "with the file of its second run");
+    fclose(file);
+    fclose(other);
+    close(c);
+    close(d);
+    rig_check_rest(&r, __func__);
     rig_close(&r);
 }
 
@@ -576,7 +646,9 @@ int main(void)
     test_answers_in_order();
     test_stale_answers_are_dropped();
     test_worker_dies();
+    test_workers_are_killed();
     test_worker_dies_after_its_answer();
+    test_worker_dies_after_its_file();
     test_worker_dies_while_streaming();
     test_unclaimed_requests_survive_their_worker();
     test_draining_takes_back_what_is_unclaimed();
