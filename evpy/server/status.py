@@ -8,6 +8,7 @@ the descriptors that /proc shows to the same user:
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -72,10 +73,13 @@ def of_process(pid: int) -> dict[str, Any]:
 
     folder = f"/proc/{pid}/fd"
     try:
-        links = {name: os.readlink(f"{folder}/{name}") for name in os.listdir(folder)}
+        names = os.listdir(folder)
     except OSError as error:
         raise LookupError(f"process {pid}: {error.strerror}") from None
-    for name, target in links.items():
+    for name in names:
+        target = ""
+        with contextlib.suppress(OSError):  # closed since
+            target = os.readlink(f"{folder}/{name}")
         if target.startswith("/memfd:evpy "):
             fd = os.open(f"{folder}/{name}", os.O_RDWR | os.O_CLOEXEC)
             try:

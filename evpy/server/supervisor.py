@@ -115,8 +115,7 @@ class Supervisor:
             self._start_watcher()
         while not self._finished():
             for key, _ in self._selector.select(self._timeout(time.monotonic())):
-                if self._selector.get_map().get(key.fd) is key:  # else what was done before has ended it
-                    key.data()
+                key.data()
             self._turn(time.monotonic())
         if self._failure is not None:
             raise StartupError(self._failure)

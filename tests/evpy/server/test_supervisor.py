@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 from serving import Answer, Client, Load, Server
+from serving.watching import watches
 
 APP = """
 import ctypes
@@ -518,10 +519,5 @@ def _answers(server: Server) -> bool:
 
 
 def _watches(server: Server, folder: Path) -> bool:
-    """Whether the watching process has its inotify watches."""
-    for pid, line in server.children().items():
-        if "evpy.server.reload" in line:
-            infos = Path(f"/proc/{pid}/fdinfo")
-            inode = f"ino:{folder.stat().st_ino:x} "
-            return any(inode in info.read_text() for info in infos.iterdir())
-    return False
+    """Whether the watching process of --reload is at work."""
+    return any(watches(pid, folder) for pid, line in server.children().items() if "evpy.server.reload" in line)
