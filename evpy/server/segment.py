@@ -76,7 +76,7 @@ def configure(segment: Segment, settings: Settings, access_log_fd: int) -> None:
         server_header=settings.server_header,
         access_log_fd=access_log_fd,
         access_log_json=settings.access_log_format == "json",
-        # Not a setting: the gateway then answers every request by itself, which tells what it costs (scripts/bench hello).
+        # Not a setting: the gateway then answers by itself, which tells what it costs (scripts/bench hello).
         echo=os.environ.get("EVPY_BENCH_ECHO") == "1",
     )
 
