@@ -24,7 +24,7 @@ uint32_t ev_slab_alloc(ev_engine *e)
     efio_slab_hold(&s->cookie);
     p->conn = NULL;
     p->worker_done = true;
-    p->queued = false;
+    p->queued = p->finished = false;
     s->tries = s->crashes = 0;
     uint64_t used = e->n_slabs - e->n_free;
     atomic_store_explicit(&e->cnt->slabs_used, used, memory_order_relaxed);
@@ -249,7 +249,8 @@ void ev_dispatch_flush_wakes(ev_engine *e)
 bool ev_recall(ev_engine *e, uint32_t i)
 {
     ev_slab *s = ev_slab_at(e->seg, i);
-    if (efio_cookie_state(atomic_load_explicit(&s->cookie, memory_order_relaxed)) == EFIO_SLAB_HELD) return true;
+    if (efio_cookie_state(atomic_load_explicit(&s->cookie, memory_order_relaxed)) == EFIO_SLAB_HELD)
+        return !e->priv[i - e->slab_base].finished;
     if (!efio_slab_recall(&s->cookie)) return false;
     e->priv[i - e->slab_base].worker_done = true;
     return true;

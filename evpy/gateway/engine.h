@@ -97,6 +97,7 @@ struct ev_conn {
 typedef struct {
     ev_conn *conn;    /* NULL: orphaned, waits for the worker's FINAL */
     bool worker_done; /* FINAL seen (or never handed over) */
+    bool finished;    /* a worker has run it to the end; what is left is to write its answer */
     bool queued;      /* in the central queue */
     bool fat;         /* free, and its windows keep their pages */
     int file_fd;      /* + 1; 0: none; passed by the worker for its response */
@@ -215,6 +216,7 @@ void ev_dispatch_prepare(ev_slab *s); /* makes the response part fresh for a (fi
 void ev_dispatch_requeue(ev_engine *e, uint32_t slab);
 void ev_dispatch(ev_engine *e);
 void ev_dispatch_flush_wakes(ev_engine *e);
+/* Takes a request back. True when no worker is at it or has finished it. */
 bool ev_recall(ev_engine *e, uint32_t slab);
 void ev_notify_worker(ev_engine *e, uint32_t slab);
 void ev_orphan(ev_engine *e, ev_conn *c, uint32_t gone);

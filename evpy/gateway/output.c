@@ -195,13 +195,12 @@ static bool drain_window(ev_engine *e, ev_conn *c, ev_slab *s, uint32_t i, uint6
 static bool send_file(ev_engine *e, ev_conn *c, ev_slab *s, uint32_t i, uint64_t *budget)
 {
     ev_slab_priv *p = &e->priv[i - e->slab_base];
-    if (!p->file_fd) {
-        uint64_t cookie = atomic_load(&s->cookie);
+    uint64_t cookie = atomic_load(&s->cookie);
+    if (!p->file_fd && efio_cookie_state(cookie) == EFIO_SLAB_CLAIMED) /* else what was sent has been received */
         ev_receive_files(e, ev_worker_at(e->seg, ev_cookie_worker(cookie))->fd_gateway[e->io]);
-        if (!p->file_fd) {
-            ev_conn_close(e, c); /* promised and not sent: the worker died in between */
-            return false;
-        }
+    if (!p->file_fd) {
+        ev_conn_close(e, c); /* promised and not sent: the worker died in between */
+        return false;
     }
     while (s->file_left && c->writable && *budget) {
         off_t off = (off_t)s->file_offset;

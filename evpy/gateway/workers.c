@@ -36,7 +36,11 @@ static void message(ev_engine *e, uint32_t w, uint64_t m)
         return;
     }
     if (type == EV_MSG_FINAL) {
-        p->worker_done = true;
+        /* Taken back in the segment: a successor of this process must not wait for a FINAL that was here already. */
+        if ((atomic_load(&s->out_flags) & EV_OUT_FILE) && !p->file_fd)
+            ev_receive_files(e, ev_worker_at(e->seg, w)->fd_gateway[e->io]);
+        efio_slab_reclaim(&s->cookie, efio_cookie_owner(cookie));
+        p->worker_done = p->finished = true;
         if (!p->conn) {
             ev_slab_release(e, i);
             return;
@@ -59,7 +63,11 @@ int ev_workers_collect(ev_engine *e)
         if (state != EV_WORKER_READY && state != EV_WORKER_DRAINING) continue;
         efio_ring *r = ev_resp_ring(e->seg, w, e->io);
         uint64_t m;
-        for (int k = 0; k < COLLECT_BATCH && efio_ring_pop(r, &m); k++, n++) message(e, w, m);
+        /* Acted upon, then taken: killed in between, we leave it to our successor. Nobody else takes from this ring. */
+        for (int k = 0; k < COLLECT_BATCH && efio_ring_peek(r, atomic_load(&r->head), &m); k++, n++) {
+            message(e, w, m);
+            efio_ring_pop(r, &m);
+        }
     }
     return n;
 }
@@ -129,6 +137,7 @@ static void reclaim(ev_engine *e, uint32_t w)
         if (!c) {
             ev_slab_release(e, i);
         } else if (atomic_load(&s->out_flags) & EV_OUT_END) {
+            p->finished = true;
             ev_output(e, c); /* the answer is whole, only its announcement died */
         } else if (c->answered) {
             ev_conn_close(e, c);

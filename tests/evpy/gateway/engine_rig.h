@@ -89,6 +89,10 @@ static inline void rig_kill_gateway(rig *r)
             close(r->e->priv[i].conn->fd);
             free(r->e->priv[i].conn);
         }
+    for (ev_conn *c = r->e->spare, *next; c; c = next) {
+        next = c->link;
+        free(c);
+    }
     close(r->e->epfd);
     r->e->epfd = -1;
     ev_engine *fresh = calloc(1, sizeof *fresh);

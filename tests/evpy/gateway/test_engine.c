@@ -538,6 +538,7 @@ static void test_gateway_is_replaced(void)
     CHECK(!rig_take(&r, 0, &n) && !rig_take(&r, 1, &n), "what lay in rings is void");
     CHECK(atomic_load(&ev_slab_at(&r.seg, ev_msg_slab(m))->gone) & EV_GONE_DEAD, "the running handler is told");
     rig_answer(&r, 0, m, "for nobody");
+    rig_check_rest(&r, __func__);
     int d = rig_connect(&r);
     for (int k = 0; k < 40; k++) { /* over the mended cells, more than once round */
         rig_send(&r, d, GET);
@@ -547,6 +548,49 @@ static void test_gateway_is_replaced(void)
     }
     close(d);
     rig_check_rest(&r, __func__);
+    rig_close(&r);
+}
+
+/* I3: its worker is done, the slow client is not, and the gateway dies: the slab comes back. */
+static void test_gateway_is_replaced_while_writing(void)
+{
+    rig r;
+    rig_open(&r, 1, 16, 16, 8, 8);
+    int c = rig_connect(&r), d = rig_connect(&r), small = 4096;
+    uint64_t m, n;
+    setsockopt(c, SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
+    rig_send(&r, c, GET);
+    CHECK(rig_take(&r, 0, &m), "taken");
+    FILE *file = tmpfile();
+    MUST(file && ftruncate(fileno(file), 64 << 20) == 0);
+    ev_resp resp;
+    ev_resp_begin(&resp);
+    ev_resp_head(&r.worker[0], ev_msg_slab(m), &resp, 200, 64 << 20);
+    MUST(ev_resp_file(&r.worker[0], m, &resp, fileno(file), 0, 64 << 20) == 0);
+    MUST(ev_resp_end(&r.worker[0], ev_msg_slab(m), &resp));
+    ev_sched_final(&r.worker[0], m);
+    ev_sched_flush(&r.worker[0]);
+    rig_settle(&r);
+    CHECK(rig_in_flight(&r) == 1, "it is being written");
+    ev_engine_turn(r.e, 0);
+    shutdown(c, SHUT_WR); /* and the client has nothing more to say: it still wants the rest */
+    bool closed;
+    rig_receive(&r, c, &closed);
+    CHECK(!closed && counters(&r)->recalled == 0, "what is being written goes on");
+    /* another FINAL was acted upon and not taken from the ring */
+    rig_send(&r, d, GET);
+    CHECK(rig_take(&r, 0, &n), "taken");
+    rig_answer(&r, 0, n, "twice");
+    CHECK(rig_got(&r, d, "twice"), "answered");
+    close(d);
+    rig_settle(&r);
+    MUST(efio_ring_push(ev_resp_ring(&r.seg, 0, 0), ev_msg(EV_MSG_FINAL, ev_msg_slab(n), ev_msg_gen(n))));
+    rig_kill_gateway(&r);
+    close(c);
+    CHECK(counters(&r)->lost == 1, "the account of the broken answer");
+    rig_check_rest(&r, __func__);
+    CHECK(counters(&r)->stale == 1, "the repeated word is recognised");
+    fclose(file);
     rig_close(&r);
 }
 
@@ -661,6 +705,7 @@ int main(void)
     test_windows_bound_memory();
     test_streamed_body_flows();
     test_gateway_is_replaced();
+    test_gateway_is_replaced_while_writing();
     test_storm();
     return failures > 0;
 }
