@@ -35,6 +35,7 @@ class Gatekeeper:
         self._segment = segment
         self._backoff = Backoff()
         self._started = 0.0
+        self._answered = 0  # by its predecessors
         self._hung = False
         self.child: processes.Child | None = None
         self.draining = False
@@ -58,6 +59,7 @@ class Gatekeeper:
         except OSError as error:
             raise StartupError(f"cannot start the gateway {command[0]}: {error.strerror}") from None
         self._started, self._hung = now, False
+        self._answered = self._segment.counters()["answered"]
         logs.event(_log, logging.DEBUG, "gateway started", gateway=self.child.pid)
 
     def tick(self, now: float) -> None:
@@ -82,7 +84,8 @@ class Gatekeeper:
         if self.draining:
             logs.event(_log, logging.DEBUG, "gateway ended", gateway=pid, how=processes.describe_exit(status))
             return status
-        pause = self._backoff.failed(now, lived=lived, useful=False)
+        useful = self._segment.counters()["answered"] > self._answered
+        pause = self._backoff.failed(now, lived=lived, useful=useful)
         logs.event(
             _log,
             logging.ERROR,
