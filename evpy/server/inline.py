@@ -27,7 +27,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from evpy.errors import ExitCode, StartupError, UsageError
-from evpy.server import binds, logs, processes, segment, status, watchdog
+from evpy.server import appsettings, binds, logs, processes, segment, status, watchdog
 from evpy.server.pidfile import PidFile
 from evpy.server.reload import Watcher, readable
 from evpy.server.settings import Settings
@@ -80,6 +80,7 @@ class InlineServer:
         self._wake = gevent.event.Event()
         self._stopping = ""  # the signal that asked for it
         self._again = ""  # why the program is to be replaced by a fresh copy
+        self._terminal = processes.Terminal()
         if settings.pid is not None:
             cleanup.callback(PidFile(settings.pid).remove)
         self._install_signals()
@@ -95,6 +96,7 @@ class InlineServer:
         from evpy.http.request import install_context_inheritance
 
         settings = self._settings
+        appsettings.provide(settings.app)
         install_context_inheritance()
         if settings.reload:
             self._start_watcher()
@@ -218,8 +220,11 @@ class InlineServer:
             bell.send()
 
         def on_hangup(signum: int, frame: object) -> None:
-            logs.reopen()
-            self._again = self._again or "SIGHUP"
+            if self._terminal.lost():
+                self._stopping = self._stopping or "lost terminal"
+            else:
+                logs.reopen()
+                self._again = self._again or "SIGHUP"
             bell.send()
 
         for signum, handler in {

@@ -23,6 +23,7 @@ from collections.abc import Iterable, Sequence
 __all__ = [
     "Child",
     "Signals",
+    "Terminal",
     "describe_exit",
     "die_with",
     "private_memory",
@@ -142,6 +143,27 @@ def die_with(parent: int) -> None:
 
     if ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0 or os.getppid() != parent:
         os._exit(1)
+
+
+class Terminal:
+    """The terminal that this process was started from, if any, to tell SIGHUP of an operator from a lost terminal.
+
+    Somebody who closes the window of a server wants it to end, unless he has started it with nohup(1).
+    """
+
+    def __init__(self) -> None:
+        self._had = signal.getsignal(signal.SIGHUP) != signal.SIG_IGN and _has_terminal()
+
+    def lost(self) -> bool:
+        return self._had and not _has_terminal()
+
+
+def _has_terminal() -> bool:
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC))
+    except OSError:  # ENXIO: none; EIO: it has been hung up
+        return False
+    return True
 
 
 class Signals:

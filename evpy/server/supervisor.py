@@ -7,7 +7,8 @@ is what concerns the server as a whole: its start, its signals, its end.
 ======================  ====================================================================================
 SIGTERM, SIGINT         drain: the gateway answers what is open, then the workers end; at most ``grace`` seconds
 a further SIGINT        stop now: kill everything
-SIGHUP                  read the settings again, open log files anew, replace all workers (also: a file changed)
+SIGHUP                  read the settings again, open log files anew, replace all workers (also: a file changed);
+                        when it comes because the terminal was closed: drain
 SIGUSR1                 log the counters and the state of every worker
 ======================  ====================================================================================
 
@@ -73,6 +74,7 @@ class Supervisor:
         self._failure: str | None = None
         self._overdue = False  # the grace time was over before everything was answered
         self._next_health = self._next_memory = 0.0
+        self._terminal = processes.Terminal()
         processes.raise_descriptor_limit()
         if settings.pid is not None:
             cleanup.callback(PidFile(settings.pid).remove)
@@ -201,12 +203,12 @@ class Supervisor:
         now = time.monotonic()
         for signum in self._signals.take():
             name = signal.Signals(signum).name
-            if signum == signal.SIGHUP:
+            if signum == signal.SIGHUP and not self._terminal.lost():
                 self._reload(name, now)
             elif signum == signal.SIGUSR1:
                 self._log_status()
             elif self._stage in (_Stage.STARTING, _Stage.RUNNING):
-                self._drain(name, now)
+                self._drain("lost terminal" if signum == signal.SIGHUP else name, now)
             elif signum == signal.SIGINT:
                 self._stop_now()
 
@@ -299,8 +301,9 @@ class Supervisor:
     def _look_after(self, now: float) -> None:
         if self._workforce.settings is not self.settings:
             self._apply(self._workforce.settings)
-        self._gatekeeper.watch(self.settings.watchdog, self.settings.watchdog_kill)
         self._watchdog.begin(now)
+        if self._watchdog.trusts(now):
+            self._gatekeeper.watch(self.settings.watchdog, self.settings.watchdog_kill)
         for slot, process in list(self._workforce.processes.items()):
             for action in self._watchdog.look(slot, self._segment.worker_info(slot), now):
                 self._act(process, action, now)

@@ -108,12 +108,16 @@ class Watchdog:
             self._blind_until = now + BLIND
         self._last_look = now
 
+    def trusts(self, now: float) -> bool:
+        """Whether the numbers say something about others: not just after a pause of our own."""
+        return now >= self._blind_until
+
     def look(self, slot: int, info: dict[str, Any], now: float) -> list[Action]:
         """What to do about a worker that serves; ``info`` is that of ``Segment.worker_info``."""
         watched = self._watched.get(slot)
         if watched is None or watched.generation != info["generation"]:
             watched = self._watched[slot] = _Watched(info["generation"])
-        if not (self.limit or self.kill) or now < self._blind_until:
+        if not (self.limit or self.kill) or not self.trusts(now):
             return []
         return [
             *self._look_at_heartbeat(slot, watched, info["heartbeat_age"] or 0.0),

@@ -25,7 +25,7 @@ import signal
 import sys
 from typing import TYPE_CHECKING
 
-from evpy.server import processes, reports
+from evpy.server import appsettings, processes, reports
 
 if TYPE_CHECKING:
     from evpy._core import Worker
@@ -46,6 +46,7 @@ def main(arguments: list[str]) -> int:
     _prepare_stacks(stacks_fd)
     _name_process(f"evpy:worker-{slot + 1}")
     settings = _read_settings(settings_fd)
+    os.close(settings_fd)
     if settings.patch:
         from gevent import monkey
 
@@ -60,6 +61,8 @@ def main(arguments: list[str]) -> int:
         root=True,
     )
     sys.setswitchinterval(settings.switch_interval)
+    sys.argv[:] = [settings.target or ""]  # ours are of no use to the application
+    appsettings.provide(settings.app)
     process = WorkerProcess(settings, segment_fd, slot, reports_fd)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED)
     return process.run()
@@ -76,7 +79,10 @@ class WorkerProcess:
 
         self._settings = settings
         self._reports = reports_fd
-        self._worker: Worker = _core.Worker(_core.Segment.attach(segment_fd), slot)
+        segment = _core.Segment.attach(segment_fd)
+        for fd in (*segment.worker_fds(slot), reports_fd):
+            os.set_inheritable(fd, False)  # what the application starts must not keep them open
+        self._worker: Worker = _core.Worker(segment, slot)
         self._ending = gevent.event.Event()
         self._bell = gevent.get_hub().loop.async_()  # may be rung from a signal handler at any point
         self._bell.start(self._ending.set)
@@ -150,7 +156,8 @@ class WorkerProcess:
         from evpy.runtime import dump
         from evpy.server import logs
 
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        # Not SIG_IGN, which programs that the application starts would inherit.
+        signal.signal(signal.SIGINT, lambda *_: None)
         signal.signal(signal.SIGHUP, lambda *_: logs.reopen())
         signal.signal(signal.SIGTERM, self._on_term)
         dump.install(signal.SIGUSR1, _log_stacks)
@@ -201,6 +208,7 @@ def _alive(pid: int) -> bool:
 def _prepare_stacks(fd: int) -> None:
     faulthandler.enable(fd)  # SIGSEGV and the like: the supervisor finds the stacks of the dead
     faulthandler.register(reports.STACKS_SIGNAL, fd, all_threads=True, chain=False)
+    os.set_inheritable(fd, False)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [reports.STACKS_SIGNAL])
 
 

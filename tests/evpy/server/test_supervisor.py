@@ -177,6 +177,22 @@ class TestStartAndStop:
             server.wait()
             server.wait_until(lambda: not any(map(_running, children)), "gateway and workers are gone")
 
+    @pytest.mark.parametrize("workers", ["0", "1"])
+    def test_it_ends_with_its_terminal(self, folder: Path, workers: str) -> None:
+        ours, theirs = os.openpty()
+        evserver = Path(sys.executable).with_name("evserver")
+        command = [str(evserver), "-c", "", "-b", "127.0.0.1:0", "-w", workers, str(folder / "main.py")]
+        # setsid --ctty: what a terminal emulator does
+        with subprocess.Popen(["setsid", "--ctty", *command], stdin=theirs, stderr=subprocess.PIPE) as process:
+            os.close(theirs)
+            assert process.stderr is not None
+            log = b""
+            while b"ready" not in log:
+                log += process.stderr.readline()
+            os.close(ours)
+            assert b'draining why="lost terminal"' in process.stderr.read()
+            assert process.wait(20) == 0
+
     def test_a_second_server_with_the_same_pid_file_is_refused(self, folder: Path) -> None:
         pid = ("--pid", str(folder / "pid"))
         with Server(folder / "main.py", "-w", "1", *pid) as server:
@@ -474,6 +490,25 @@ class TestThreads:
                 load.more(40)
             assert len(load.bodies) == 3
             assert set(load.answers) == {200}
+
+
+class TestWorker:
+    def test_programs_that_the_application_starts_inherit_nothing_of_ours(self, folder: Path) -> None:
+        (folder / "main.py").write_text(
+            "import subprocess, sys\n"
+            "show = 'import os, signal; print(os.listdir(\"/proc/self/fd\"), signal.getsignal(signal.SIGINT), '\n"
+            "show += 'signal.pthread_sigmask(0, []))'\n"
+            "def handle(request):\n"
+            "    return subprocess.check_output([sys.executable, '-c', show], close_fds=False)\n"
+        )
+        with Server(folder / "main.py", "-w", "1") as server:
+            shown = server.get("/").body.decode()
+        assert re.fullmatch(r"\['0', '1', '2', '\d+'\] <built-in function default_int_handler> set\(\)\n", shown), shown
+
+    def test_arguments_are_those_of_the_application(self, folder: Path) -> None:
+        (folder / "main.py").write_text("import sys\ndef handle(request): return sys.argv\n")
+        with Server(folder / "main.py", "-w", "1") as server:
+            assert server.get("/").json() == [str(folder / "main.py")]
 
 
 class TestSignalsForPeople:

@@ -129,7 +129,9 @@ def test_before_the_first_heart_beat_nothing_is_wrong() -> None:
 def test_numbers_are_not_believed_after_a_pause_of_our_own() -> None:
     clock = Clock(Watchdog(LIMIT, KILL))
     clock.look(info(0.0))
+    assert clock.dog.trusts(clock.now)
     assert clock.look(info(100.0, heartbeat_age=100.0), after=100.0) == []
+    assert not clock.dog.trusts(clock.now)
     assert clock.look(info(0.0, tick=8), after=BLIND - 0.1) == []
     (freeze, replace) = clock.look(info(0.0, tick=8, heartbeat_age=100.0), after=0.2)
     assert isinstance(freeze, Freeze)
