@@ -156,9 +156,10 @@ def _summary(error: BaseException) -> str:
     if isinstance(error, SystemExit):
         return f"the handler called sys.exit({error.code!r}); a handler ends by returning"
     try:
-        return f"{type(error).__name__}: {error}"
+        text = str(error)
     except Exception:  # noqa: BLE001 - the application's __str__ may do anything
-        return type(error).__name__
+        text = ""
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def _request_line(request: RequestMixin) -> str:

@@ -73,7 +73,7 @@ class _Formatter(logging.Formatter):
             parts.append(_text(fields["traceback"]))
         if record.exc_info and record.exc_info[1] is not None:
             try:
-                parts.append("".join(traceback.format_exception(record.exc_info[1])))
+                parts.append("".join(traceback.format_exception(*record.exc_info)))  # its traceback may be cut short
             except Exception as error:  # noqa: BLE001  # formatting never raises
                 parts.append(f"{record.exc_info[0]} (its traceback cannot be shown: {type(error).__name__})")
         if record.stack_info:

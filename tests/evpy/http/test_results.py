@@ -252,6 +252,11 @@ def test_system_exit_is_a_failed_request(fake, caplog) -> None:
     assert "called sys.exit(3)" in caplog.text
 
 
+def test_an_exception_without_a_text(fake, caplog) -> None:
+    assert failed(fake, KeyboardInterrupt()).status == 500
+    assert caplog.records[0].getMessage().endswith(": KeyboardInterrupt")
+
+
 class Unprintable(Exception):
     def __str__(self) -> str:
         raise RuntimeError("no")

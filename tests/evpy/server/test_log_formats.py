@@ -177,6 +177,12 @@ class TestTraceback:
         assert trace.startswith("Traceback (most recent call last):\n")
         assert trace.endswith("\nValueError: bad")
 
+    def test_it_is_the_one_that_was_given(self) -> None:
+        kind, error, whole = raised(ValueError("bad"))
+        assert "log_formats" in text(exc_info=(kind, error, whole))
+        assert text(exc_info=(kind, error, whole.tb_next)).endswith("\n  ValueError: bad")
+        assert "log_formats" not in text(exc_info=(kind, error, whole.tb_next))
+
     def test_one_can_be_given_as_text(self) -> None:
         stack = "Thread 1:\n\n  File x\n"
         assert text("blocked", traceback=stack, x=1) == HEAD + "blocked x=1\n  Thread 1:\n    File x"
@@ -200,7 +206,7 @@ class TestTraceback:
         assert "Bad: <exception str() failed>" in text(exc_info=raised(Bad()))
 
     def test_a_traceback_that_cannot_be_made(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        def fail(error: object) -> list[str]:
+        def fail(*error: object) -> list[str]:
             raise RecursionError
 
         monkeypatch.setattr("traceback.format_exception", fail)
