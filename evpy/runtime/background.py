@@ -77,7 +77,8 @@ class PeriodicTimer(BackgroundTask):
         start = _clock()
         turn = 0 if self._immediate else 1
         while True:
-            wait = start + turn * self.seconds + random.uniform(0.0, self.jitter) - _clock()
+            delay = random.uniform(0.0, self.jitter) if turn else 0.0
+            wait = start + turn * self.seconds + delay - _clock()
             if wait > 0:
                 _sleep(wait)
             self._run_once()
@@ -158,9 +159,9 @@ def every(
 ) -> BackgroundTask:
     """Call ``fn()`` every `seconds` in a greenlet of its own, first after `seconds`, or at once if `immediate`.
 
-    Each run is put off by a random part of `jitter` seconds, so that many processes do not act in step; the schedule
-    itself does not move. ``cancel()`` of the result ends it. `name` makes it a singleton as with `background`.
-    ValueError if `seconds` is not above 0 or `jitter` is negative.
+    Each run but an immediate one is put off by a random part of `jitter` seconds, so that many processes do not act in
+    step; the schedule itself does not move. ``cancel()`` of the result ends it. `name` makes it a singleton as with
+    `background`. ValueError if `seconds` is not above 0 or `jitter` is negative.
     """
     _check(fn, name, "every")
     if not (math.isfinite(seconds) and seconds > 0):

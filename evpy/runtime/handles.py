@@ -234,5 +234,5 @@ def seconds_left(deadline: float | None) -> float | None:
 def drop_frames(error: BaseException, count: int) -> None:
     """Take our own first `count` frames off the traceback of `error`, so that it begins where the user's code does."""
     for _ in range(count):
-        if error.__traceback__ is not None and error.__traceback__.tb_next is not None:
+        if error.__traceback__ is not None:
             error.__traceback__ = error.__traceback__.tb_next

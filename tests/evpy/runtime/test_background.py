@@ -141,9 +141,14 @@ def test_an_exception_is_logged_once_and_raised_by_result(caplog):
     assert record.exc_info[2].tb_frame.f_code.co_name == "fail"
     with pytest.raises(ValueError, match="broken"):
         task.result()
-    del task
-    assert len(caplog.records) == 1
     assert background(forever, name="job").done() is False
+
+
+def test_an_exception_that_is_logged_is_not_logged_again_when_the_handle_goes(caplog):
+    task = background(lambda: 1 / 0)
+    task.wait(LIMIT)
+    task.__del__()  # at the will of the collector otherwise, and the record's traceback keeps the handle
+    assert len(caplog.records) == 1
 
 
 def test_sys_exit_ends_the_task_only_and_is_logged(caplog):
@@ -250,6 +255,8 @@ def test_jitter_delays_a_run_but_not_the_schedule(fake_time, monkeypatch):
     delays = iter([3.0, 0.0, 1.0])
     monkeypatch.setattr(module.random, "uniform", lambda low, high: (low, high) == (0.0, 5) and next(delays))
     assert run_times(3, fake_time, 10, jitter=5)[0] == [13, 20, 31]
+    delays = iter([3.0, 2.0])
+    assert run_times(3, fake_time, 10, jitter=5, immediate=True)[0] == [0, 13, 22]
 
 
 def test_a_failing_run_is_logged_and_the_timer_goes_on(fake_time, caplog):
@@ -310,7 +317,7 @@ def test_a_timer_that_cancels_itself_finishes_its_run(fake_time):
 
     def run():
         timer.cancel()
-        gevent.sleep(0)
+        settle()
         log.append("finished")
 
     timer = every(1, run)

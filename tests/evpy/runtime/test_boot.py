@@ -48,8 +48,10 @@ def test_an_error_in_the_hidden_sitecustomize_is_shown_as_python_shows_it(tmp_pa
 
 
 def test_without_gevent_it_is_one_line_and_exit_3(tmp_path):
-    (tmp_path / "gevent.py").write_text("raise ModuleNotFoundError(\"No module named 'gevent'\")")
-    got = run("-c", "print('ran')", env={"PYTHONPATH": search_path(tmp_path)})
+    (tmp_path / "gevent.py").write_text(
+        "import warnings; warnings.warn('old')\nraise ModuleNotFoundError(\"No module named 'gevent'\")"
+    )
+    got = run("-W", "error", "-c", "print('ran')", env={"PYTHONPATH": search_path(tmp_path)})
     assert got.returncode == 3
     assert got.stdout == ""
     assert got.stderr == "evrun: the runtime cannot start: ModuleNotFoundError: No module named 'gevent'\n"

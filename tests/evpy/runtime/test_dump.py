@@ -141,6 +141,16 @@ def test_greenlets_that_have_no_hub_are_shown():
     assert "<locals>.plain" in section(found[0], "greenlets without a hub")
 
 
+def test_destroyed_hubs_are_not_shown():
+    gevent.sleep(0)
+    before = counts(format_stacks())
+    gone = gevent.get_hub()
+    gone.destroy(destroy_loop=True)
+    gevent.sleep(0)
+    assert gevent.get_hub() is not gone
+    assert counts(format_stacks()) == before
+
+
 def test_no_user_code_is_called():
     class Proxy:
         @property

@@ -65,3 +65,52 @@ def test_it_is_what_a_patched_program_has():
         print(os.close.__module__, threading.Lock)"""
     got = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=LIMIT, check=True)
     assert got.stdout == "evpy.runtime.patch <class 'gevent.thread.LockType'>\n"
+
+
+def plugin(directory, metadata="some-1.0.dist-info"):
+    """Install a package with a plug-in for gevent's patching, which prints what it is told."""
+    (directory / metadata).mkdir(parents=True)
+    (directory / metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: some\nVersion: 1.0\n")
+    (directory / metadata / "entry_points.txt").write_text("[gevent.plugins.monkey.did_patch_all]\nsome = some:tell\n")
+    (directory / "some.py").write_text("def tell(event):\n    print('told of', type(event).__name__)\n")
+
+
+def test_plugins_of_gevent_are_called_if_there_are_any(tmp_path):
+    code = "from evpy.runtime.patch import patch_all; patch_all()"
+    path = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])
+    for expected in ("", "told of GeventDidPatchAllEvent\n"):
+        got = subprocess.run(
+            [sys.executable, "-c", code],
+            capture_output=True,
+            text=True,
+            timeout=LIMIT,
+            check=True,
+            env=os.environ | {"PYTHONPATH": path},
+        )
+        assert got.stdout == expected
+        if not expected:
+            plugin(tmp_path)
+
+
+@pytest.mark.parametrize("metadata", ["some-1.0.dist-info", "some.egg-info", "some-1.0.egg/EGG-INFO"])
+def test_plugins_are_found_wherever_packages_have_their_metadata(tmp_path, metadata):
+    other = tmp_path / "a" / "other-1.0.dist-info"
+    other.mkdir(parents=True)
+    (other / "entry_points.txt").write_text("[console_scripts]\ngevent = other:main\n")
+    (tmp_path / "a" / "nothing.dist-info").mkdir()
+    plugin(tmp_path / "a", "gevent-26.9.0.dist-info")
+    path = ["", str(tmp_path / "missing"), str(tmp_path / "a"), str(tmp_path / "b")]
+    assert not patch.has_plugins(path)
+    plugin(tmp_path / "b", metadata)
+    assert patch.has_plugins(path)
+
+
+def test_gevents_own_way_is_back_after_the_patching():
+    code = """if True:
+        import sys, gevent.events
+        before = gevent.events.notify_and_call_entry_points
+        from evpy.runtime.patch import patch_all
+        patch_all()
+        print(gevent.events.notify_and_call_entry_points is before, 'importlib.metadata' in sys.modules)"""
+    got = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=LIMIT, check=True)
+    assert got.stdout == "True False\n"

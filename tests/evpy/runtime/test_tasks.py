@@ -197,6 +197,35 @@ def test_a_second_failure_is_reported_and_does_not_hide_the_first(reported):
     assert reported == [second]
 
 
+def test_of_two_failures_at_once_the_first_is_raised_and_the_second_reported(reported):
+    first, second = Boom("first"), Boom("second")
+
+    def fail(error):
+        raise error
+
+    with pytest.raises(Boom) as caught:
+        gather(lambda: fail(first), lambda: fail(second))
+    assert caught.value is first
+    assert reported == [second]
+
+
+def test_a_call_that_ends_while_the_others_are_cancelled_starts_no_further_one():
+    begun = []
+
+    def child():
+        try:
+            forever()
+        finally:
+            sleep(0)
+
+    caller = spawn(gather, child, lambda: begun.append(1), limit=1)
+    sleep(0)
+    sleep(0)
+    caller.kill()
+    sleep(0)
+    assert begun == []
+
+
 def test_return_exceptions_puts_them_in_place_and_disturbs_nobody():
     error = Boom()
 
