@@ -11,6 +11,7 @@
 #include "engine.h"
 
 #define READS_PER_TURN 16
+#define ABANDONED_NS   50000000ull
 
 static const char CONTINUE[] = "HTTP/1.1 100 Continue\r\n\r\n";
 
@@ -613,6 +614,22 @@ void ev_conn_want_body(ev_engine *e, ev_conn *c)
     }
 }
 
+/* A request that nobody has begun, of a client that has left (and not come with its end of stream at once): taken back
+ * when it has waited for longer than a server that is not overloaded lets it wait. True: done, c is closed. */
+static bool recall_abandoned(ev_engine *e, ev_conn *c)
+{
+    if (!c->eof || c->early_eof || c->answered || c->slab == EV_NO_SLAB) return false;
+    ev_slab *s = ev_slab_at(e->seg, c->slab);
+    if (efio_cookie_state(atomic_load(&s->cookie)) == EFIO_SLAB_CLAIMED) return false;
+    if (e->now_ns < c->arrival_ns + ABANDONED_NS) {
+        ev_timer_set(e, c, c->arrival_ns + ABANDONED_NS);
+        return false;
+    }
+    if (!ev_recall(e, c->slab)) return false;
+    ev_conn_close(e, c);
+    return true;
+}
+
 void ev_conn_event(ev_engine *e, ev_conn *c, uint32_t events)
 {
     if (c->state == EV_C_CLOSED) return;
@@ -626,15 +643,11 @@ void ev_conn_event(ev_engine *e, ev_conn *c, uint32_t events)
     if (events & (EPOLLRDHUP | EPOLLHUP)) {
         c->eof = true;
         if (was_busy && !c->early_eof && c->slab != EV_NO_SLAB && !c->own_answer) {
-            /* The client left while its request waits or runs. Not started: take it back. Running: tell the handler. */
-            uint32_t i = c->slab;
-            uint32_t state = efio_cookie_state(atomic_load(&ev_slab_at(e->seg, i)->cookie));
-            if (state != EFIO_SLAB_CLAIMED && ev_recall(e, i)) {
-                ev_conn_close(e, c);
-                return;
-            }
-            atomic_fetch_or(&ev_slab_at(e->seg, i)->gone, EV_GONE_CLIENT);
-            ev_notify_worker(e, i);
+            /* The client left, or only half-closed: TCP does not tell. If its request runs, tell the handler. If it
+             * has not begun, give it the moment that it normally takes: who half-closes wants an answer. */
+            atomic_fetch_or(&ev_slab_at(e->seg, c->slab)->gone, EV_GONE_CLIENT);
+            ev_notify_worker(e, c->slab);
+            if (recall_abandoned(e, c)) return;
         } else if (!was_busy) {
             c->early_eof = true;
         }
@@ -671,6 +684,14 @@ void ev_conn_timeout(ev_engine *e, ev_conn *c)
         return;
     }
     ev_slab *s = ev_slab_at(e->seg, c->slab);
+    if (c->eof && !c->body) { /* armed by recall_abandoned, perhaps */
+        if (recall_abandoned(e, c)) return;
+        uint64_t deadline = atomic_load_explicit(&s->deadline_ns, memory_order_relaxed);
+        if (e->now_ns < deadline) {
+            ev_timer_set(e, c, deadline);
+            return;
+        }
+    }
     if (c->body && !c->body->paused_ns) {
         ev_count(&e->cnt->body_timeouts, 1);
         atomic_fetch_or(&s->in_flags, EV_IN_BROKEN);
