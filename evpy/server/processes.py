@@ -18,7 +18,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 __all__ = [
     "Child",
@@ -29,6 +29,7 @@ __all__ = [
     "private_memory",
     "python_command",
     "raise_descriptor_limit",
+    "reap_strangers",
     "spawn",
 ]
 
@@ -100,6 +101,23 @@ def python_command(module: str, *arguments: object) -> list[str]:
     """
     flags: list[str] = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
     return [sys.executable, *(flag for flag in flags if flag != "-P"), "-P", "-m", module, *map(str, arguments)]
+
+
+def reap_strangers(own: Collection[int]) -> int:
+    """Waits for ended children that are not in ``own``; returns how many there were.
+
+    As process 1 of a container we are given every process that has lost its parent: what applications have started.
+    """
+    count = 0
+    while True:
+        try:
+            ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        except ChildProcessError:
+            return count
+        if ended is None or ended.si_pid in own:  # one of ours is waited for by whoever watches it; then we go on
+            return count
+        os.waitpid(ended.si_pid, 0)
+        count += 1
 
 
 def describe_exit(status: int) -> str:

@@ -45,7 +45,7 @@ class Watcher:
             command = processes.python_command(
                 "evpy.server.reload", os.getpid(), settings.config or "", *watched_folders(settings)
             )
-            self._child = processes.spawn(command, blocked=BLOCKED, stdin=subprocess.DEVNULL, stdout=writer)
+            self.child = processes.spawn(command, blocked=BLOCKED, stdin=subprocess.DEVNULL, stdout=writer)
         except OSError:
             os.close(reader)
             raise
@@ -75,9 +75,9 @@ class Watcher:
         return list(found)
 
     def close(self) -> None:
-        self._child.send(signal.SIGKILL)
-        self._child.wait()
-        self._child.close()
+        self.child.send(signal.SIGKILL)
+        self.child.wait()
+        self.child.close()
         os.close(self._reader)
 
 

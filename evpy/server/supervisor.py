@@ -259,19 +259,23 @@ class Supervisor:
         if not self._fleet.ready:  # nobody will answer what is waiting
             self._gatekeeper.kill()
 
+    def _children(self) -> dict[int, processes.Child]:
+        """Our processes, by their numbers."""
+        children = [process.child for process in self._workforce.processes.values()]
+        children += [child for child in (self._gatekeeper.child, self._watcher and self._watcher.child) if child]
+        return {child.pid: child for child in children}
+
     def _kill_children(self) -> None:
         """Whatever happens: nobody stays behind."""
-        self._gatekeeper.kill()
-        children = [process.child for process in self._workforce.processes.values()]
+        if self._watcher is not None:
+            self._watcher.close()
+            self._watcher = None
+        children = self._children().values()
         for child in children:
             child.send(signal.SIGKILL)
-        if self._gatekeeper.child is not None:
-            children.append(self._gatekeeper.child)
         for child in children:
             child.wait()
             child.close()
-        if self._watcher is not None:
-            self._watcher.close()
 
     # --- settings
 
@@ -311,6 +315,7 @@ class Supervisor:
         if now >= self._next_memory:
             self._next_memory = now + MEMORY_TICK
             self._workforce.check_memory(self.settings.max_memory, now)
+            processes.reap_strangers(self._children())
 
     def _act(self, process: WorkerProcess, action: Any, now: float) -> None:
         named = self._workforce.describe(process)

@@ -20,6 +20,7 @@ from evpy.server.processes import (
     private_memory,
     python_command,
     raise_descriptor_limit,
+    reap_strangers,
     spawn,
 )
 
@@ -136,6 +137,21 @@ def test_memory_that_is_shared_does_not_count(children: list[Child]) -> None:
 
 def test_memory_of_nobody() -> None:
     assert private_memory(1 << 30) is None
+
+
+def test_children_of_others_are_reaped_and_ours_are_left_alone(children: list[Child]) -> None:
+    reap_strangers(set())  # what servers killed by earlier tests have left to us
+    own = python(children, "pass")
+    assert select.select([own], [], [], 20)[0]
+    assert reap_strangers({own.pid}) == 0
+    assert own.exit_status() == 0
+    stranger = os.posix_spawn(sys.executable, [sys.executable, "-S", "-c", "pass"], {})
+    watched = os.pidfd_open(stranger)
+    assert select.select([watched], [], [], 20)[0]
+    os.close(watched)
+    assert reap_strangers({own.pid}) == 1
+    with pytest.raises(ChildProcessError):
+        os.waitpid(stranger, 0)
 
 
 def test_the_descriptor_limit_is_raised_to_what_is_allowed() -> None:

@@ -59,8 +59,8 @@ def until(watcher: Watcher, wanted: set[str]) -> None:
 
 def test_changes_of_python_files_and_of_the_configuration_are_told(watcher: Watcher, tmp_path: Path) -> None:
     assert watcher.take() == []
-    while not watches(watcher._child.pid, tmp_path):
-        assert watcher._child.exit_status() is None
+    while not watches(watcher.child.pid, tmp_path):
+        assert watcher.child.exit_status() is None
     (tmp_path / "notes.txt").write_text("not source")
     (tmp_path / "main.py").write_text("x = 1")
     until(watcher, {str(tmp_path / "main.py")})
@@ -71,7 +71,7 @@ def test_changes_of_python_files_and_of_the_configuration_are_told(watcher: Watc
 
 
 def test_its_end_is_told(watcher: Watcher) -> None:
-    watcher._child.send(9)
+    watcher.child.send(9)
     assert select.select([watcher], [], [], 20)[0]
     while (files := watcher.take()) is not None:
         assert files == []
