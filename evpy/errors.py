@@ -129,7 +129,7 @@ class ClientDisconnected(EvpyError, ConnectionError):
 
 
 class DeadlineExceeded(EvpyError, TimeoutError):
-    """The request's deadline (seconds since its arrival) is over; the client has already got 504."""
+    """Time is up: that of ``evpy.timeout``, or the request's deadline, for which the client has already got 504."""
 
     status: ClassVar[int] = 504
 

@@ -98,7 +98,7 @@ def _nothing_left_behind(by: str, excused: bool = False) -> Iterator[None]:
     had_hub = _gevent_hub() is not None
     before = look()
     yield
-    if not had_hub and (hub := _gevent_hub()):
+    if not had_hub and (hub := _gevent_hub()) is not None:  # a hub that never ran is falsy
         hub.destroy(destroy_loop=True)  # type: ignore[attr-defined]
     now = look()
     deadline = time.monotonic() + GRACE

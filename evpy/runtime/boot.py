@@ -52,7 +52,10 @@ def _prepare(*, patch: bool, threads: int) -> None:
         patch_all()
     from gevent.hub import Hub, get_hub
 
+    from evpy._core import cache_greenlet_stacks
     from evpy.runtime import dump
+
+    cache_greenlet_stacks()
 
     # Now, because gevent would otherwise do it on the way out, with imports that call eval(): CPython then forgets that
     # the program died of a KeyboardInterrupt and exits with 1 instead of SIGINT's status.

@@ -115,9 +115,9 @@ def _serve(settings: Settings) -> int:
 def _check(settings: Settings, target: str) -> int:
     """Loads the target as a worker would, but for its ``on_start``, and says that all is well."""
     if settings.patch:
-        from gevent import monkey
+        from evpy.runtime.patch import patch_all
 
-        monkey.patch_all()
+        patch_all()
     from evpy.http.handlers import load_target
 
     try:

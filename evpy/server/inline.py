@@ -52,9 +52,9 @@ def main(settings: Settings) -> int:
     """Runs the server until it is told to stop; returns its exit code. StartupError when it cannot start."""
     began = time.monotonic()
     if settings.patch:
-        from gevent import monkey
+        from evpy.runtime.patch import patch_all
 
-        monkey.patch_all()
+        patch_all()
     processes.raise_descriptor_limit()
     with contextlib.ExitStack() as cleanup:
         server = InlineServer(settings, cleanup, began)
@@ -165,6 +165,7 @@ class InlineServer:
         from evpy.server.schedulers import Schedulers
 
         shared.begin_worker(0)
+        _core.cache_greenlet_stacks()
         worker = _core.Worker(shared, 0)
         schedulers = Schedulers(worker, target.app, self._settings, threads=1, spares=0)
         schedulers.start()

@@ -48,9 +48,9 @@ def main(arguments: list[str]) -> int:
     settings = _read_settings(settings_fd)
     os.close(settings_fd)
     if settings.patch:
-        from gevent import monkey
+        from evpy.runtime.patch import patch_all
 
-        monkey.patch_all()
+        patch_all()
     from evpy.server import logs
 
     logs.configure(
@@ -77,6 +77,7 @@ class WorkerProcess:
 
         from evpy import _core
 
+        _core.cache_greenlet_stacks()
         self._settings = settings
         self._reports = reports_fd
         segment = _core.Segment.attach(segment_fd)
