@@ -204,7 +204,8 @@ class Fleet:
         self.leaving = True
         for member in list(self.members.values()):
             if member.phase is not Phase.CONDEMNED and not member.failure:  # that one is on its way out
-                self._retire(member, "", now if member.slot in overdue else deadline)
+                grace = DISCARD_GRACE if member.phase is Phase.STARTING else float("inf")
+                self._retire(member, "", now if member.slot in overdue else min(deadline, now + grace))
         self.tick(now)
 
     def kill_all(self) -> None:

@@ -136,7 +136,10 @@ class Workforce:
         self.processes[member.slot].child.send(signal.SIGTERM)
 
     def examine(self, member: Member) -> None:
-        """The stacks are asked for now, and logged when it is killed."""
+        """Stacks are asked for in two ways: of all greenlets, which the worker itself logs if its interpreter can, and
+        of its threads, which are logged when it is killed.
+        """
+        self.processes[member.slot].child.send(signal.SIGUSR1)
         self.ask_stacks(member.slot)
 
     def kill(self, member: Member) -> None:

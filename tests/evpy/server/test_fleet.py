@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evpy.server.fleet import BACKOFF_MAX, EXAMINE, Backoff, Fleet, Limits, Member, Phase, Seat
+from evpy.server.fleet import BACKOFF_MAX, DISCARD_GRACE, EXAMINE, Backoff, Fleet, Limits, Member, Phase, Seat
 
 START, GRACE = 60.0, 30.0
 
@@ -373,6 +373,15 @@ def test_crash_during_the_stop_is_replaced_until_all_leave() -> None:
     assert [m.slot for m in world.killed] == [1]
     world.exit(1, "killed by SIGKILL")
     assert world.fleet.members == {}
+
+
+def test_one_that_is_still_starting_at_the_stop_has_not_the_whole_grace_time() -> None:
+    world = World(1)
+    world.fleet.tick(world.now)
+    world.fleet.stop()
+    world.fleet.leave(world.now, world.now + GRACE)
+    world.pass_time(DISCARD_GRACE)
+    assert [m.slot for m in world.examined] == [0]
 
 
 def test_all_fail_for_the_same_reason_and_nothing_is_signalled() -> None:

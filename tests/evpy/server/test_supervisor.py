@@ -147,6 +147,15 @@ class TestStartAndStop:
             assert server.wait() == 0
         assert len(notes(folder, "stopped")) == 2
 
+    def test_it_can_be_stopped_while_it_starts(self, folder: Path) -> None:
+        (folder / "main.py").write_text(APP + "\nnote('loading')\ntime.sleep(0.3)\n")
+        with Server(folder / "main.py", "-w", "1", ready=False) as server:
+            server.wait_until(lambda: notes(folder, "loading"), "the script is being loaded")
+            server.signal(signal.SIGTERM)
+            assert server.wait() == 0
+            assert "worker started" not in server.log
+        assert notes(folder, "started") == notes(folder, "stopped"), "a worker that has started stops in order"
+
     def test_second_sigint_stops_now(self, folder: Path) -> None:
         with Server(folder / "main.py", "-w", "1") as server:
             pending = Pending(server, "/sleep?seconds=1000")
@@ -167,6 +176,7 @@ class TestStartAndStop:
             server.wait_log("the grace time is over")
             (line,) = server.wait_log("killing a worker .*")
             assert "GET /sleep?seconds=1000" in line
+            server.wait_log(r'main\.py", line \d+, in handle')  # the greenlet, which waits
             assert "overdue" in server.wait_log("stopped seconds=.*")[0]
             assert isinstance(pending.wait(), (OSError, EOFError))
 
