@@ -252,7 +252,7 @@ def install_context_inheritance() -> None:
     """Makes every gevent greenlet start with a copy of its spawner's context variables. Idempotent.
 
     So ``current_request()`` and the application's own ContextVars work in spawned greenlets as they do in asyncio
-    tasks.
+    tasks. A greenlet that has been given a context of its own (``gr_context``) keeps it.
     """
     from gevent import Greenlet
 
@@ -260,7 +260,8 @@ def install_context_inheritance() -> None:
 
 
 def _inherit_context(greenlet: Any) -> None:
-    greenlet.gr_context = copy_context()
+    if greenlet.gr_context is None:
+        greenlet.gr_context = copy_context()
 
 
 def decode_path(raw: str) -> str:

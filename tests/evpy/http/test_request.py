@@ -238,4 +238,13 @@ def test_spawned_greenlets_inherit_the_request(fake) -> None:
     assert first.get() == (1, one)
     assert second.get() == (1, two)
     assert own.get() == 0
+
+    def with_its_own_context():
+        own.set(3)
+        child = gevent.Greenlet(own.get)
+        child.gr_context = contextvars.Context()
+        child.start()
+        return child.get()
+
+    assert gevent.spawn(with_its_own_context).get() == 0
     gevent.Greenlet.remove_spawn_callback(module._inherit_context)
