@@ -53,14 +53,24 @@ static inline void efio_bytering_wrote(efio_bytering *b, uint32_t n)
     atomic_store_explicit(&b->head, h + n, memory_order_release);
 }
 
-/* The longest contiguous span that the consumer may read now; *n == 0 when empty. */
-static inline uint8_t *efio_bytering_read_span(const efio_bytering *b, uint8_t *base, uint32_t capacity, uint32_t *n)
+/* All that the consumer may read now: *n bytes from the result on and, when these end at the end of the ring, *wrapped
+ * bytes from base on. From one look at head: of two looks, the second may see bytes that belong to the first span. */
+static inline uint8_t *efio_bytering_read_spans(const efio_bytering *b, uint8_t *base, uint32_t capacity, uint32_t *n,
+                                                uint32_t *wrapped)
 {
     uint64_t t = atomic_load_explicit(&((efio_bytering *)b)->tail, memory_order_relaxed);
     uint64_t h = atomic_load_explicit(&((efio_bytering *)b)->head, memory_order_acquire);
     uint32_t off = (uint32_t)(t % capacity), used = (uint32_t)(h - t), run = capacity - off;
     *n = used < run ? used : run;
+    *wrapped = used - *n;
     return base + off;
+}
+
+/* The longest contiguous span that the consumer may read now; *n == 0 when empty. */
+static inline uint8_t *efio_bytering_read_span(const efio_bytering *b, uint8_t *base, uint32_t capacity, uint32_t *n)
+{
+    uint32_t wrapped;
+    return efio_bytering_read_spans(b, base, capacity, n, &wrapped);
 }
 
 static inline void efio_bytering_read(efio_bytering *b, uint32_t n)

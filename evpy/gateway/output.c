@@ -174,10 +174,9 @@ static bool drain_window(ev_engine *e, ev_conn *c, ev_slab *s, uint32_t i, uint6
 {
     uint8_t *base = ev_slab_out(e->seg, i);
     while (c->writable && *budget) {
-        uint32_t n;
-        uint8_t *at = efio_bytering_read_span(&s->out, base, EV_OUT_CAP, &n);
+        uint32_t n, wrapped;
+        uint8_t *at = efio_bytering_read_spans(&s->out, base, EV_OUT_CAP, &n, &wrapped);
         if (!n) break;
-        uint32_t wrapped = (uint32_t)efio_bytering_used(&s->out) - n;
         struct iovec iov[2] = {{at, n}, {base, wrapped}};
         ssize_t sent = send_some(e, c, iov, wrapped ? 2 : 1, (size_t)n + wrapped);
         if (sent == -2) {

@@ -7,7 +7,7 @@ static void test_spans(uint64_t first)
     enum { CAPACITY = 10 };
     efio_bytering b;
     uint8_t bytes[CAPACITY];
-    uint32_t n, start = (uint32_t)(first % CAPACITY);
+    uint32_t n, wrapped, start = (uint32_t)(first % CAPACITY);
     atomic_store(&b.head, first);
     atomic_store(&b.tail, first);
     CHECK(efio_bytering_used(&b) == 0 && efio_bytering_free(&b, CAPACITY) == CAPACITY, "empty");
@@ -24,6 +24,8 @@ static void test_spans(uint64_t first)
     CHECK(efio_bytering_used(&b) == CAPACITY && efio_bytering_free(&b, CAPACITY) == 0, "full");
     efio_bytering_write_span(&b, bytes, CAPACITY, &n);
     CHECK(n == 0, "no room: %u", n);
+    CHECK(efio_bytering_read_spans(&b, bytes, CAPACITY, &n, &wrapped) == bytes + start, "both spans");
+    CHECK(n == CAPACITY - start && wrapped == start, "both spans: %u %u", n, wrapped);
     efio_bytering_read(&b, CAPACITY - start);
     efio_bytering_read_span(&b, bytes, CAPACITY, &n);
     CHECK(n == start, "the wrapped part: %u", n);
@@ -104,6 +106,35 @@ static void test_stream(const bytering_kind *k, uint32_t capacity, uint64_t firs
     free(s.ring);
 }
 
+/* The same with a reader who takes both spans at once, while the writer appends to the first one. */
+static void spans_work(int who, void *p)
+{
+    stream *s = p;
+    if (who == 0) {
+        stream_work(0, p);
+        return;
+    }
+    lockfree_bytes *b = s->ring;
+    for (uint64_t at = 0; at < s->total;) {
+        uint32_t n[2];
+        uint8_t *from = efio_bytering_read_spans(&b->ring, b->bytes, b->capacity, &n[0], &n[1]);
+        for (int i = 0; i < 2; from = b->bytes, i++)
+            for (uint32_t k = 0; k < n[i]; k++, at++)
+                CHECK(from[k] == byte_at(at), "span %d: byte %llu", i, (unsigned long long)at);
+        efio_bytering_read(&b->ring, n[0] + n[1]);
+        if (!n[0]) sched_yield();
+    }
+}
+
+static void test_stream_in_spans(uint32_t capacity, uint64_t first, uint32_t piece, uint64_t total)
+{
+    stream s = {.kind = &bytering_kinds[0], .piece = piece, .total = ROUNDS(total)};
+    s.ring = s.kind->make(capacity, first);
+    crew_run(2, spans_work, &s);
+    CHECK(s.kind->used(s.ring) == 0, "empty at last");
+    free(s.ring);
+}
+
 int main(void)
 {
     for (uint64_t first = 0; first < 12; first++) {
@@ -116,6 +147,8 @@ int main(void)
         test_against_twin(capacities[seed % 5], 0, seed);
         test_against_twin(capacities[seed % 5], UINT32_MAX - 500, seed);
     }
+    test_stream_in_spans(7, UINT32_MAX - 1000, 20, 300000);
+    test_stream_in_spans(1000, 0, 20, 2000000);
     for (int k = 0; k < 2; k++) {
         test_stream(&bytering_kinds[k], 1, 0, 3, 20000);
         test_stream(&bytering_kinds[k], 7, UINT32_MAX - 1000, 20, 300000);
