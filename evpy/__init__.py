@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from evpy.runtime.background import background, every
     from evpy.runtime.tasks import gather, sleep, spawn, timeout
     from evpy.runtime.threads import run_on_any
+    from evpy.server.appsettings import app_settings
 
 __all__ = [
     "BodyTooLarge",
@@ -31,6 +32,7 @@ __all__ = [
     "Request",
     "Response",
     "Router",
+    "app_settings",
     "background",
     "current_request",
     "every",
@@ -52,6 +54,7 @@ _HOME = {
     **dict.fromkeys(("background", "every"), "evpy.runtime.background"),
     **dict.fromkeys(("gather", "sleep", "spawn", "timeout"), "evpy.runtime.tasks"),
     "run_on_any": "evpy.runtime.threads",
+    "app_settings": "evpy.server.appsettings",
 }
 
 

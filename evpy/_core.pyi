@@ -169,6 +169,8 @@ class Scheduler:
         """Starts serving on the calling thread's hub: an io watcher on the eventfd. Returns at once; the thread
         must then run its hub."""
     def detach(self) -> None: ...
+    def pause(self) -> None:
+        """Claims nothing more; what runs goes on, and is told of room and data as before."""
     def requests(self) -> list[Any]:
         """The requests that run on this thread now."""
     active: int

@@ -178,6 +178,7 @@ cdef extern from "evpy/native/shared.h" nogil:
     void ev_shared_close(ev_segment *s)
     uint32_t ev_begin_worker(ev_segment *s, uint32_t w)
     void ev_set_worker_state(ev_segment *s, uint32_t w, uint32_t state)
+    void ev_worker_is_ready(ev_segment *s, uint32_t w)
     bint ev_worker_acked(ev_segment *s, uint32_t w, uint32_t state)
     void ev_wake_gateway(ev_segment *s)
     ctypedef struct ev_counter_name:

@@ -29,7 +29,7 @@ cdef class Scheduler:
     cdef dict running
     cdef object hub, watcher, serve_fn, again_fn
     cdef uint32_t concurrency
-    cdef bint in_drain, again_owed, attached
+    cdef bint in_drain, again_owed, attached, paused
 
     def __init__(self, Worker worker not None, int thread, app, request_type, send_result, send_error, uint32_t concurrency,
                  current_request):
@@ -75,6 +75,11 @@ cdef class Scheduler:
         ev_store32(&self.s.thread.state, EV_THREAD_UNUSED)
         ev_store32(&self.s.slot.threads, ev_load32(&self.s.slot.threads) - 1)
 
+    def pause(self):
+        """Claims nothing more; what runs goes on, and is told of room and data as before."""
+        self.paused = True
+        ev_store32(&self.s.thread.state, EV_THREAD_BLOCKED)  # the gateway counts on those that run
+
     def requests(self):
         return list(self.running.values())
 
@@ -111,7 +116,7 @@ cdef class Scheduler:
             return 0
         ev_store64(&t.ping_ns, 0)
         ev_add64(&t.tick, 1)
-        if ev_load32(&t.state) == EV_THREAD_BLOCKED:
+        if ev_load32(&t.state) == EV_THREAD_BLOCKED and not self.paused:
             ev_store32(&t.state, EV_THREAD_RUNNING)
         efio_wake_cancel(&t.wake)
         self.in_drain = True
@@ -123,7 +128,7 @@ cdef class Scheduler:
                     ev_store32(&t.ctl_overflow, 0)
                     for request in list(self.running.values()):
                         self._notified((<RequestBase>request).msg)
-                while n < BUDGET and ev_load32(&t.active) < self.concurrency and ev_sched_take(&self.s, &msg):
+                while n < BUDGET and self._may_claim() and ev_sched_take(&self.s, &msg):
                     self._start(msg)
                     n += 1
                     if not n & 31:
@@ -133,7 +138,7 @@ cdef class Scheduler:
                     self._again_soon()
                     return 0
                 efio_wake_prepare(&t.wake)
-                if ev_load32(&t.active) >= self.concurrency:
+                if not self._may_claim():
                     if not ev_sched_notified(&self.s, &msg):
                         return 0 # _final looks again
                     self._notified(msg)
@@ -142,6 +147,9 @@ cdef class Scheduler:
                 efio_wake_cancel(&t.wake)
         finally:
             self.in_drain = False
+
+    cdef inline bint _may_claim(self) noexcept:
+        return not self.paused and ev_load32(&self.s.thread.active) < self.concurrency
 
     cdef int _start(self, uint64_t msg) except -1:
         cdef RequestBase request = self.request_type.__new__(self.request_type)

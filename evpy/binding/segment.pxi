@@ -57,7 +57,10 @@ cdef class Segment:
         self.seg.hdr.inline_mode = not shared
         # ids differ from those of the last start: logs of both are often read together
         ev_store64(self._next_id(), int.from_bytes(os.urandom(5), "big") << 24 | 1)
-        _check(ev_shared_open(&self.seg), "cannot create the wake-ups of the shared segment")
+        r = ev_shared_open(&self.seg)
+        if r < 0:
+            self.close()
+            _check(r, "cannot create the wake-ups of the shared segment")
         return self
 
     cdef void *_next_id(self):

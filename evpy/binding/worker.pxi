@@ -24,7 +24,8 @@ cdef class Worker:
         ev_heartbeat_stop(&self.heartbeat)
 
     def set_ready(self):
-        ev_set_worker_state(&self.segment.seg, self.slot, EV_WORKER_READY)
+        """Not when the supervisor has decided otherwise meanwhile."""
+        ev_worker_is_ready(&self.segment.seg, self.slot)
 
     def set_draining(self):
         ev_set_worker_state(&self.segment.seg, self.slot, EV_WORKER_DRAINING)

@@ -66,6 +66,7 @@ void ev_slab_release(ev_engine *e, uint32_t i)
     if (p->queued) {
         p->queued = false;
         e->central_live--;
+        atomic_store_explicit(&e->cnt->queue_len, e->central_live, memory_order_relaxed);
     }
     p->conn = NULL;
     efio_slab_free(&s->cookie);

@@ -154,6 +154,7 @@ static int wait_events(ev_engine *e, struct epoll_event *ev, int64_t timeout_ns)
 
 int64_t ev_engine_next_deadline(ev_engine *e)
 {
+    if (e->dirty) return 0;
     uint64_t at = ev_timers_next(e);
     if (e->stall_ns && e->stall_ns < at) at = e->stall_ns;
     if (e->accept_paused && e->accept_retry_ns < at) at = e->accept_retry_ns;

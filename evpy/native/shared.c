@@ -85,6 +85,12 @@ void ev_set_worker_state(ev_segment *s, uint32_t w, uint32_t state)
         if (slot->thread[t].wake.fd >= 0) efio_wake_ring(&slot->thread[t].wake);
 }
 
+void ev_worker_is_ready(ev_segment *s, uint32_t w)
+{
+    uint32_t starting = EV_WORKER_STARTING;
+    if (atomic_compare_exchange_strong(&ev_worker_at(s, w)->state, &starting, EV_WORKER_READY)) ev_wake_gateway(s);
+}
+
 bool ev_worker_acked(ev_segment *s, uint32_t w, uint32_t state)
 {
     ev_worker_slot *slot = ev_worker_at(s, w);

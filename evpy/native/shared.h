@@ -12,6 +12,8 @@ void ev_shared_close(ev_segment *s);
 uint32_t ev_begin_worker(ev_segment *s, uint32_t w);
 /* Stores the state, wakes the gateway and, for DRAINING, the worker. */
 void ev_set_worker_state(ev_segment *s, uint32_t w, uint32_t state);
+/* STARTING -> READY, by the worker itself; not when the supervisor has changed the state meanwhile. */
+void ev_worker_is_ready(ev_segment *s, uint32_t w);
 /* Every I/O thread has acted upon this state of the current generation. */
 bool ev_worker_acked(ev_segment *s, uint32_t w, uint32_t state);
 void ev_wake_gateway(ev_segment *s);

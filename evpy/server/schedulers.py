@@ -137,6 +137,8 @@ class Schedulers:
             self._attach(thread)
             thread.attached.set()
             undisturbed(thread.leaving.wait)
+            if thread.scheduler is not None:
+                thread.scheduler.pause()
             # A request that streams is told of room and data by its own scheduler: no detaching before it is done.
             while thread.scheduler is not None and thread.scheduler.active:
                 undisturbed(lambda: nap(SPARE_POLL))

@@ -61,6 +61,9 @@ def main(arguments: list[str]) -> int:
         root=True,
     )
     sys.setswitchinterval(settings.switch_interval)
+    if settings.reload or settings.debug:
+        # A script that is edited twice within a second to the same size would be loaded from its stale bytecode.
+        sys.dont_write_bytecode = True
     sys.argv[:] = [settings.target or ""]  # ours are of no use to the application
     appsettings.provide(settings.app)
     process = WorkerProcess(settings, segment_fd, slot, reports_fd)
