@@ -203,6 +203,7 @@ static inline void rig_check_rest(rig *r, const char *name)
     CHECK(rig_in_flight(r) == 0, "%s: %lu requests in no account", name, (unsigned long)rig_in_flight(r));
     CHECK(r->e->n_free == r->e->n_slabs, "%s: %u slabs leaked", name, r->e->n_slabs - r->e->n_free);
     CHECK(r->seg.hdr->counters[0].buffered == 0 || r->e->open, "%s: buffers leaked", name);
+    CHECK(r->seg.hdr->counters[0].queue_len == 0, "%s: an empty queue says otherwise", name);
 }
 
 /* Moves the engine's time: every deadline before now + seconds is over at the next turn. */

@@ -300,6 +300,21 @@ static void test_client_gone_before_and_after_the_claim(void)
     rig_close(&r);
 }
 
+static void test_client_gone_from_the_queue(void)
+{
+    rig r;
+    rig_open(&r, 0, 16, 16, 8, 8);
+    int c = rig_connect(&r);
+    rig_send(&r, c, GET);
+    CHECK(counters(&r)->queue_len == 1, "it waits for a worker");
+    struct linger reset = {.l_onoff = 1};
+    setsockopt(c, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
+    close(c);
+    rig_check_rest(&r, __func__);
+    CHECK(counters(&r)->recalled == 1, "taken back");
+    rig_close(&r);
+}
+
 static void test_deadlines(void)
 {
     rig r;
@@ -708,6 +723,7 @@ int main(void)
     test_unclaimed_requests_survive_their_worker();
     test_draining_takes_back_what_is_unclaimed();
     test_client_gone_before_and_after_the_claim();
+    test_client_gone_from_the_queue();
     test_deadlines();
     test_overload_sheds();
     test_credit_bounds_what_a_worker_holds();
