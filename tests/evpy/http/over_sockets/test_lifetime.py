@@ -108,9 +108,21 @@ def endless(request):
             raise
         finally:
             seen.append("finally")
-    return pieces()
+    kept["generator"] = pieces()  # so that it is not closed merely because nobody knows it any more
+    return kept["generator"]
 
-counts = {}
+@handle.get("/silent-events")
+def silent_events(request):
+    def events():
+        try:
+            yield "first"
+            flag("never").wait()
+        finally:
+            seen.append("closed while it waited")
+    kept["events"] = events()
+    return Response.events(kept["events"], heartbeat=0.05)
+
+counts, kept = {}, {}
 
 @handle.get("/counts")
 def show_counts(request):
@@ -273,6 +285,16 @@ def test_a_generator_is_closed_when_its_reader_only_stops_reading_and_leaves(ser
     assert server.get("/seen").json() == [], "it waits"
     client.close()
     wait_seen(server, "closed", "finally")
+
+
+def test_events_that_do_not_come_are_not_waited_for_when_the_browser_leaves(server: Server) -> None:
+    """It is the heart-beat that notices."""
+    client = begin(server, "/silent-events")
+    client.head()
+    assert client._until(b"data: first\n\n")
+    assert client._until(b":\n\n"), "a heart-beat"
+    client.close()
+    wait_seen(server, "closed while it waited")
 
 
 def test_an_upload_that_breaks_off_is_noticed(server: Server) -> None:
