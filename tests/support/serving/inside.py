@@ -1,0 +1,85 @@
+"""A look into a running server: its shared segment, and what its processes hold."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Self
+
+from evpy._core import READY, Segment
+
+__all__ = ["ACCOUNTS", "Inside", "descriptors", "pss"]
+
+# Where a request ends, each in exactly one of them: architecture.md, I1.
+ACCOUNTS = ("answered", "failed", "expired", "shed", "recalled", "aborted", "refused", "lost")
+
+
+def pss(pids: Iterable[int]) -> int:
+    """Bytes: the proportional set sizes of these processes together. Those that are gone count nothing."""
+    total = 0
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            found = re.search(r"^Pss: +(\d+) kB$", Path(f"/proc/{pid}/smaps_rollup").read_text(), re.MULTILINE)
+            total += int(found[1]) * 1024 if found else 0
+    return total
+
+
+def descriptors(pid: int) -> int:
+    """How many descriptors a process has open."""
+    return len(os.listdir(f"/proc/{pid}/fd"))
+
+
+class Inside:
+    """The shared segment of the server whose supervisor has this pid."""
+
+    def __init__(self, supervisor: int) -> None:
+        folder = Path(f"/proc/{supervisor}/fd")
+        path = next(p for p in folder.iterdir() if _link(p).startswith("/memfd:evpy "))
+        self._fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        self.segment = Segment.attach(self._fd)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.segment.close()
+        os.close(self._fd)
+
+    def counters(self) -> dict[str, int]:
+        return self.segment.counters()
+
+    def count(self, name: str) -> int:
+        return self.segment.counters()[name]
+
+    def in_flight(self) -> int:
+        """Requests that are in no account yet; 0 at rest, or some were lost silently."""
+        counters = self.segment.counters()
+        return counters["requests"] - sum(counters[account] for account in ACCOUNTS)
+
+    def at_rest(self) -> bool:
+        """No request, slab, queue entry or buffer is in use."""
+        counters = self.segment.counters()
+        busy = self.in_flight() or counters["queue_len"] or counters["buffered"] or counters["slabs_used"]
+        return not busy and self.segment.slabs_in_use() == 0
+
+    def why_not_at_rest(self) -> str:
+        return f"in flight {self.in_flight()}, slabs {self.segment.slabs_in_use()}, {self.counters()}"
+
+    def ready_workers(self) -> list[int]:
+        """Pids of the workers that serve."""
+        infos = [self.segment.worker_info(slot) for slot in range(self.segment.slots)]
+        return [info["pid"] for info in infos if info["state"] == READY]
+
+    def segment_bytes(self) -> int:
+        """Memory behind the segment; what no process has mapped is in nobody's resident size."""
+        return os.fstat(self._fd).st_blocks * 512
+
+
+def _link(path: Path) -> str:
+    try:
+        return os.readlink(path)
+    except OSError:
+        return ""

@@ -1,0 +1,74 @@
+"""kill -9 of the gateway: the connections are gone, but the server serves again, and nothing leaks (I1, I3)."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+
+import pytest
+from hammer import APP, LONG, MIX, Hammer
+from serving import Server
+from serving.inside import Inside
+
+KILLS = 60 if LONG else 8
+GAP = 0.3  # seconds between the kills
+
+
+def serves_again(server: Server) -> bool:
+    with contextlib.suppress(OSError, EOFError):
+        return server.get("/hello/00000000").status == 200
+    return False
+
+
+@pytest.mark.slow
+def test_the_gateway_is_killed_under_load() -> None:
+    pauses = []
+    with Server(APP, "-w", "2") as server, Inside(server.pid) as inside:
+        workers = set(server.workers())
+        with Hammer(server.port, MIX, connections=32) as hammer:
+            for _ in range(KILLS):
+                time.sleep(GAP)
+                os.kill(server.gateway(), signal.SIGKILL)
+                killed = time.monotonic()
+                server.wait_until(lambda: serves_again(server), "serving again")
+                pauses.append(time.monotonic() - killed)
+            report = hammer.stop()
+        print(f"serving again after {', '.join(f'{1000 * p:.0f}' for p in sorted(pauses))} ms")
+        assert report.total("lost") > 0, "nothing was under way at any kill: this tested nothing"
+        assert report.total("wrong") + report.total("timeout") == 0, report.first_error
+        assert report.statuses() == {}, report.first_error
+        assert report.connect_errors == 0, "the listening sockets outlive the gateway"
+        assert server.log.count("gateway crashed") == KILLS
+        assert server.log.count("restart_in=0.0") == KILLS, "one that has served is replaced at once"
+        assert set(server.workers()) == workers, "no worker is touched"
+        server.wait_until(inside.at_rest, f"everything at rest: {inside.why_not_at_rest()}")
+        counters = inside.counters()
+        # killed between an answer's last byte and its account, the gateway leaves it to "lost"
+        assert report.total("ok") + KILLS <= counters["answered"] + counters["lost"]
+        if LONG:
+            assert max(pauses) < 1.0
+
+
+def test_what_a_dead_gateway_was_doing_comes_to_rest() -> None:
+    """A handler that runs, one that writes to a client that does not read, an upload, a file on its way."""
+    with (
+        Server(APP, "-w", "2", "--max-body", "64M") as server,
+        Inside(server.pid) as inside,
+        contextlib.ExitStack() as stack,
+    ):
+        clients = [stack.enter_context(server.client()) for _ in range(4)]
+        clients[0].send(b"GET /sleep/00000001?n=800 HTTP/1.1\r\nHost: x\r\n\r\n")
+        clients[1].send(b"GET /stream/00000002?n=4000000 HTTP/1.1\r\nHost: x\r\n\r\n")
+        clients[2].send(b"POST /upload/00000003 HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n" + b"x" * 90000)
+        for _ in range(100):
+            clients[3].send(b"GET /disk/00000004 HTTP/1.1\r\nHost: x\r\n\r\n")
+        server.wait_until(lambda: inside.count("slabs_used") == 4, "four requests under way")
+        os.kill(server.gateway(), signal.SIGKILL)
+        server.wait_until(lambda: serves_again(server), "serving again")
+        for client in clients:
+            client.rest()
+        server.wait_until(inside.at_rest, "everything at rest")
+        assert inside.count("lost") == 4
+        assert len(server.workers()) == 2

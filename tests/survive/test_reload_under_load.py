@@ -1,0 +1,36 @@
+"""Reload in a loop under load: not one request fails, not one connection is closed (I6)."""
+
+from __future__ import annotations
+
+import signal
+import time
+
+import pytest
+from hammer import APP, LONG, MIX, Hammer
+from serving import Server
+from serving.inside import Inside
+
+SECONDS = 60.0 if LONG else 6.0
+
+
+@pytest.mark.slow
+def test_reload_in_a_loop_under_load() -> None:
+    reloads = 0
+    with Server(APP, "-w", "2", "--max-body", "64M") as server, Inside(server.pid) as inside:
+        before, gateway = set(server.workers()), server.gateway()
+        with Hammer(server.port, MIX, connections=16, depth=4) as hammer:
+            end = time.monotonic() + SECONDS
+            while time.monotonic() < end:
+                server.signal(signal.SIGHUP)
+                reloads += 1
+                server.wait_log("reload done", reloads)
+            report = hammer.stop()
+        assert report.failures() == []
+        assert report.connects == 16, "a connection was lost, or closed"
+        assert reloads > 2
+        server.wait_until(lambda: len(server.workers()) == 2, "the old workers are gone")
+        assert not before & set(server.workers())
+        assert server.gateway() == gateway
+        server.wait_until(inside.at_rest, "everything at rest")
+        assert inside.count("answered") == inside.count("requests") == report.total("ok")
+        print(f"{reloads} reloads, {report.total('ok')} requests, longest pause {1000 * report.longest_pause:.0f} ms")
