@@ -59,7 +59,8 @@ ev_conn *ev_conn_new(ev_engine *e, int fd, uint8_t listener, const struct sockad
     e->open++;
     ev_count(&e->cnt->connections, 1);
     atomic_store_explicit(&e->cnt->connections_open, e->open, memory_order_relaxed);
-    ev_timer_set(e, c, e->now_ns + e->hdr->keepalive);
+    /* keep-alive 0 is about what comes after a response, not before the first request */
+    ev_timer_set(e, c, e->now_ns + (e->hdr->keepalive ? e->hdr->keepalive : e->hdr->header_timeout));
     return c;
 }
 
@@ -288,7 +289,7 @@ static uint32_t start_request(ev_engine *e, ev_conn *c, const uint8_t *p, uint32
     }
     ev_count(&e->cnt->requests, 1);
     c->counted = true;
-    c->keep_alive = h->keep_alive;
+    c->keep_alive = h->keep_alive && e->hdr->keepalive;
     c->minor0 = h->minor == 0;
     c->head_only = h->method == EV_HEAD;
     bool too_large = h->body == EV_BODY_LENGTH && e->hdr->max_body && h->content_length > e->hdr->max_body;
