@@ -426,7 +426,7 @@ static uint32_t consume(ev_engine *e, ev_conn *c, const uint8_t *p, uint32_t len
             int r = ev_http1_find_end(p + off, len - off, &c->scan);
             if (r == 0) return off;
             if (r < 0) {
-                fail(e, c, -r, "malformed request head");
+                fail(e, c, -r, ev_http1_scan_reason(-r));
                 return len;
             }
             off += start_request(e, c, p + off, (uint32_t)r, len - off);

@@ -341,3 +341,17 @@ def test_date_and_server(server: Server) -> None:
     assert answer.header(
         "date",
     ).endswith(" GMT")  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        (request("GET / HTTP/1.1", "Host: a", "X: " + "x" * 9000), b"8192 bytes in a line"),
+        (request("GET /" + "x" * 9000 + " HTTP/1.1"), b"request line is over 8192 bytes"),
+        (b"GET / HTTP/1.1\nHost: a\n\n", b"line end that is not CRLF"),
+        (request("GET / HTTP/1.1"), b"HTTP/1.1 without Host"),
+        (request("POST / HTTP/1.1", "Host: a", "Content-Length: 1048577"), b"request body over the limit"),
+    ],
+)
+def test_a_refusal_names_the_rule(server: Server, data: bytes, says: bytes) -> None:
+    assert says in exchange(server.address, data)
