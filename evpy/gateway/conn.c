@@ -12,6 +12,7 @@
 
 #define READS_PER_TURN 16
 #define ABANDONED_NS   50000000ull
+#define FRESH_NS       1000000000ull /* at the stop: how long a connection without a request may yet send one */
 
 static const char CONTINUE[] = "HTTP/1.1 100 Continue\r\n\r\n";
 
@@ -151,6 +152,10 @@ static void next_request(ev_engine *e, ev_conn *c)
 void ev_conn_drain(ev_engine *e, ev_conn *c)
 {
     if (c->state != EV_C_HEAD || c->buf_len || c->arrival_ns) return;
+    if (!c->served) { /* its first request is on the way; to close now would fail it */
+        ev_timer_set(e, c, e->now_ns + FRESH_NS);
+        return;
+    }
     uint8_t byte;
     if (recv(c->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0) return; /* a request has just arrived: it is served */
     ev_conn_close(e, c);
@@ -159,6 +164,7 @@ void ev_conn_drain(ev_engine *e, ev_conn *c)
 void ev_conn_request_done(ev_engine *e, ev_conn *c)
 {
     bool own = c->own_answer;
+    c->served = true;
     if (!own) {
         c->log_owed = true;
         log_request(e, c, false);

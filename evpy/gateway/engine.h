@@ -90,6 +90,7 @@ struct ev_conn {
     bool head_only : 1;
     bool minor0 : 1; /* HTTP/1.0 */
     bool log_owed : 1;
+    bool served : 1; /* has had a response: being closed while idle is what its client expects */
     uint32_t discard_left;
 };
 

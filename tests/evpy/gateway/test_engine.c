@@ -617,6 +617,45 @@ static void test_gateway_is_replaced_while_writing(void)
     rig_close(&r);
 }
 
+/* I6: at the stop, who waits idly is closed, who has just come is served. */
+static void test_drain(void)
+{
+    rig r;
+    rig_open(&r, 1, 16, 16, 8, 8);
+    int idle = rig_connect(&r), busy = rig_connect(&r), fresh = rig_connect(&r);
+    uint64_t m, n;
+    rig_send(&r, idle, GET);
+    CHECK(rig_take(&r, 0, &m), "taken");
+    rig_answer(&r, 0, m, "x");
+    CHECK(rig_got(&r, idle, "\r\n\r\nx"), "answered");
+    rig_send(&r, busy, GET);
+    CHECK(rig_take(&r, 0, &m), "taken");
+    int late = rig_connect(&r); /* waits in the listener's queue */
+    atomic_store(&r.seg.hdr->gateway_mode, EV_DRAIN);
+    rig_settle(&r);
+    bool closed;
+    rig_receive(&r, idle, &closed);
+    CHECK(closed, "the idle one is closed");
+    rig_send(&r, fresh, GET);
+    CHECK(rig_take(&r, 0, &n), "the fresh one is served");
+    rig_answer(&r, 0, n, "fresh");
+    CHECK(rig_got(&r, fresh, "Connection: close"), "for the last time");
+    rig_send(&r, late, GET);
+    CHECK(rig_take(&r, 0, &n), "so is the one from the queue");
+    rig_answer(&r, 0, n, "late");
+    CHECK(rig_got(&r, late, "late"), "answered");
+    CHECK(!ev_engine_drained(r.e), "one is still in work");
+    rig_answer(&r, 0, m, "busy");
+    CHECK(rig_got(&r, busy, "Connection: close"), "answered, then closed");
+    close(idle);
+    close(busy);
+    close(fresh);
+    close(late);
+    rig_check_rest(&r, __func__);
+    CHECK(ev_engine_drained(r.e), "drained");
+    rig_close(&r);
+}
+
 /* I1 under a storm of everything at once, from a reproducible random source. */
 static void test_storm(void)
 {
@@ -733,6 +772,7 @@ int main(void)
     test_streamed_body_flows();
     test_gateway_is_replaced();
     test_gateway_is_replaced_while_writing();
+    test_drain();
     test_storm();
     return failures > 0;
 }
