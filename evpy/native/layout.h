@@ -163,7 +163,7 @@ typedef struct {
 } ev_worker_slot;
 
 /* One writer each (the I/O thread), relaxed: read them at any time. At rest
- * requests == answered + failed + expired + shed + recalled + aborted + lost. */
+ * requests == answered + failed + expired + shed + recalled + aborted + refused + lost. */
 typedef struct {
     EFIO_ALIGNED _Atomic uint64_t connections, connections_open, connections_refused;
     _Atomic uint64_t requests; /* complete, valid request heads */
