@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import socket
 import time
 
 import pytest
@@ -59,12 +60,19 @@ def test_what_a_dead_gateway_was_doing_comes_to_rest() -> None:
         contextlib.ExitStack() as stack,
     ):
         clients = [stack.enter_context(server.client()) for _ in range(4)]
-        clients[0].send(b"GET /sleep/00000001?n=800 HTTP/1.1\r\nHost: x\r\n\r\n")
+        clients[0].send(b"GET /sleep/00000001?n=3000 HTTP/1.1\r\nHost: x\r\n\r\n")
         clients[1].send(b"GET /stream/00000002?n=4000000 HTTP/1.1\r\nHost: x\r\n\r\n")
         clients[2].send(b"POST /upload/00000003 HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n" + b"x" * 90000)
+        clients[3].socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
         for _ in range(100):
-            clients[3].send(b"GET /disk/00000004 HTTP/1.1\r\nHost: x\r\n\r\n")
-        server.wait_until(lambda: inside.count("slabs_used") == 4, "four requests under way")
+            clients[3].send(b"GET /disk/00000004?n=1 HTTP/1.1\r\nHost: x\r\n\r\n")
+        sent = [-1] * 20  # nobody reads: soon nothing can be sent any more
+
+        def is_still() -> bool:
+            sent[:] = [*sent[1:], inside.count("bytes_out")]
+            return len(set(sent)) == 1 and inside.count("slabs_used") == 4
+
+        server.wait_until(is_still, "four requests under way, and none goes on")
         os.kill(server.gateway(), signal.SIGKILL)
         server.wait_until(lambda: serves_again(server), "serving again")
         for client in clients:
