@@ -16,7 +16,7 @@ from collections.abc import Iterator
 import pytest
 from hammer import LONG
 from serving import Client, Server
-from serving.inside import Inside
+from serving.inside import Inside, connections, descriptors
 
 ROUNDS = 100_000 if LONG else 3000
 APP = """
@@ -49,20 +49,27 @@ VALID = {
 LARGE = post("/stream", "Content-Length: 70000", body=b"x" * 70000)
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
+@pytest.fixture(scope="module", params=["2", "0"], ids=["gateway", "inline"])
+def server(request: pytest.FixtureRequest) -> Iterator[Server]:
     # A client of these tests never waits for a time limit: it says that it is done.
-    with Server(APP, "-w", "2", "--max-body", "1M") as server:
+    with Server(APP, "-w", request.param, "--max-body", "1M") as server:
+        assert server.get("/").status == 200
         yield server
 
 
 @pytest.fixture(autouse=True)
 def _unharmed(server: Server) -> Iterator[None]:
     processes = server.children()
+    owner = server.gateway() if processes else server.pid
+    server.wait_until(lambda: not connections(owner), "every connection is closed")
+    before = descriptors(owner)
     yield
-    with Inside(server.pid) as inside:
-        server.wait_until(lambda: inside.count("connections_open") == 0, "every connection is closed")
-        server.wait_until(inside.at_rest, "everything at rest")
+    server.wait_until(lambda: not connections(owner), "every connection is closed")
+    assert descriptors(owner) == before
+    if processes:
+        with Inside(server.pid) as inside:
+            server.wait_until(inside.at_rest, "everything at rest")
+            assert inside.count("connections_open") == 0
     assert server.children() == processes
     assert not re.search(r"Traceback| (ERROR|CRITICAL) ", server.log), server.log
     assert server.get("/").status == 200

@@ -11,7 +11,7 @@ from typing import Self
 
 from evpy._core import READY, Segment
 
-__all__ = ["ACCOUNTS", "Inside", "descriptors", "pss"]
+__all__ = ["ACCOUNTS", "Inside", "connections", "descriptors", "pss"]
 
 # Where a request ends, each in exactly one of them: architecture.md, I1.
 ACCOUNTS = ("answered", "failed", "expired", "shed", "recalled", "aborted", "refused", "lost")
@@ -30,6 +30,14 @@ def pss(pids: Iterable[int]) -> int:
 def descriptors(pid: int) -> int:
     """How many descriptors a process has open."""
     return len(os.listdir(f"/proc/{pid}/fd"))
+
+
+def connections(pid: int) -> int:
+    """How many TCP connections a process has open."""
+    lines = Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]
+    inodes = {fields[9] for fields in map(str.split, lines) if fields[3] != "0A"}  # 0A: a listening socket
+    links = (_link(path) for path in Path(f"/proc/{pid}/fd").iterdir())
+    return sum(link.startswith("socket:[") and link[8:-1] in inodes for link in links)
 
 
 class Inside:
