@@ -185,7 +185,7 @@ class Settings:
 
     # --- limits of requests
     timeout: float = _option(
-        Seconds(0.001, DAY), "limit", "deadline of a complete request, its wait in the queue included; then 504", 30.0, unit="s"
+        Seconds(0.001, DAY), "limit", "deadline of a complete request, its wait included; then 504", 30.0, unit="s"
     )
     header_timeout: float = _option(
         Seconds(0.001, DAY), "limit", "the header block must be complete; else 408", 10.0, unit="s"
