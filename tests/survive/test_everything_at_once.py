@@ -63,8 +63,7 @@ def test_everything_at_once(options: tuple[str, ...]) -> None:
         assert report.total("wrong") + report.total("timeout") == 0, report.first_error
         assert {status for _, status in report.statuses()} <= {502}, report.first_error
         server.wait_until(lambda: len(inside.ready_workers()) == WORKERS, "all workers serve again", 60.0)
-        server.wait_until(lambda: inside.count("connections_open") == 0, "every connection is closed")
-        server.wait_until(inside.at_rest, "everything at rest")
+        inside.wait_at_rest()
         with Hammer(server.port, MIX, requests=1000) as hammer:
             assert hammer.wait().failures() == []
         print(happened, f"{report.total('ok')} good answers, {report.total('lost')} lost, {report.statuses()}")

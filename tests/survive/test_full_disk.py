@@ -61,7 +61,7 @@ def check_uploads(server: Server) -> None:
             assert upload(server, MIB // 2) == (200, b"file %d" % (MIB // 2)), "the failed one has taken nothing"
         assert server.get("/hello/0000000c").body == b"hello 0000000c"
         assert set(server.workers()) == workers
-        server.wait_until(inside.at_rest, "everything at rest")
+        inside.wait_at_rest()
         assert "no space left for the upload" in server.log
 
 
@@ -87,7 +87,7 @@ def test_an_access_log_on_a_full_disk(form: str) -> None:
             report = hammer.wait()
         assert report.failures() == []
         server.wait_until(lambda: inside.count("log_dropped") == 2000, "every line is dropped and counted")
-        server.wait_until(inside.at_rest, "everything at rest")
+        inside.wait_at_rest()
 
 
 def test_an_access_log_whose_disk_fills_up_and_is_cleared(small_disk: Path) -> None:
@@ -101,7 +101,7 @@ def test_an_access_log_whose_disk_fills_up_and_is_cleared(small_disk: Path) -> N
         filler.unlink()
         # What fits again is logged again: no restart is needed.
         server.wait_until(lambda: server.get("/hello/again").status == 200 and b"/again" in log.read_bytes(), "logged")
-        server.wait_until(inside.at_rest, "everything at rest")
+        inside.wait_at_rest()
         requests = inside.count("requests")
         assert inside.count("log_lines") == requests, "each line was on its way"
         server.wait_until(

@@ -44,7 +44,7 @@ def test_the_gateway_is_killed_under_load() -> None:
         assert server.log.count("gateway crashed") == KILLS
         assert server.log.count("restart_in=0.0") == KILLS, "one that has served is replaced at once"
         assert set(server.workers()) == workers, "no worker is touched"
-        server.wait_until(inside.at_rest, f"everything at rest: {inside.why_not_at_rest()}")
+        inside.wait_at_rest()
         counters = inside.counters()
         # killed between an answer's last byte and its account, the gateway leaves it to "lost"
         assert report.total("ok") + KILLS <= counters["answered"] + counters["lost"]
@@ -77,6 +77,6 @@ def test_what_a_dead_gateway_was_doing_comes_to_rest() -> None:
         server.wait_until(lambda: serves_again(server), "serving again")
         for client in clients:
             client.rest()
-        server.wait_until(inside.at_rest, "everything at rest")
+        inside.wait_at_rest()
         assert inside.count("lost") == 4
         assert len(server.workers()) == 2

@@ -40,7 +40,7 @@ def test_workers_are_killed_under_load() -> None:
         assert report.connects == 32, "a connection was lost, or closed"
         assert kills > 5
         server.wait_until(lambda: len(inside.ready_workers()) == WORKERS, f"all {WORKERS} workers serve again")
-        server.wait_until(inside.at_rest, "everything at rest")
+        inside.wait_at_rest()
         counters = inside.counters()
         assert counters["answered"] == report.total("ok")
         assert counters["failed"] == sum(report.statuses().values())
@@ -59,4 +59,4 @@ def test_a_request_that_crashes_its_worker_takes_two_with_it_and_no_more() -> No
             assert client.get("/").body == b"well", "the connection outlives the worker"
         server.wait_log("killed by SIGABRT", 3)
         assert inside.count("retried") == 1
-        server.wait_until(inside.at_rest, "everything at rest")
+        inside.wait_at_rest()

@@ -31,6 +31,6 @@ def test_reload_in_a_loop_under_load() -> None:
         server.wait_until(lambda: len(server.workers()) == 2, "the old workers are gone")
         assert not before & set(server.workers())
         assert server.gateway() == gateway
-        server.wait_until(inside.at_rest, "everything at rest")
+        inside.wait_at_rest()
         assert inside.count("answered") == inside.count("requests") == report.total("ok")
         print(f"{reloads} reloads, {report.total('ok')} requests, longest pause {1000 * report.longest_pause:.0f} ms")

@@ -107,8 +107,7 @@ def test_slow_drips_beside_normal_load() -> None:
         wrong = [answer for answer in drips.answers if not answer.startswith(b"HTTP/1.1 408 ")]
         assert wrong == []
         assert inside.count("header_timeouts") == inside.count("bad_requests") == DRIPS
-        server.wait_until(lambda: inside.count("connections_open") == 0, "all closed")
-        server.wait_until(inside.at_rest, "everything at rest")
+        inside.wait_at_rest()
         if before is not None:
             print(f"p50 without drips {1e3 * before.p50:.2f} ms, beside {DRIPS} drips {1e3 * report.p50:.2f} ms")
             print(f"p99 without drips {1e3 * before.p99:.2f} ms, beside {DRIPS} drips {1e3 * report.p99:.2f} ms")

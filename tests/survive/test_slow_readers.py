@@ -123,7 +123,7 @@ def test_a_generator_stops_when_nobody_reads(server: Server) -> None:
             server.wait_until(lambda: produced(server)["ended"] == CLIENTS, "every generator was closed")
             assert hammer.stop().failures() == []
         assert inside.count("send_timeouts") == inside.count("aborted") == CLIENTS
-        server.wait_until(inside.at_rest, "everything at rest")
+        inside.wait_at_rest()
         assert produced(server)["pieces"] == pieces, "it never went on"
         print(f"{grown >> 20} MiB for {CLIENTS} silent clients")
 
@@ -133,7 +133,7 @@ def test_a_generator_ends_with_its_client(server: Server) -> None:
         with silent_clients(server, "/endless", 4):
             stopped(server, "pieces")
         server.wait_until(lambda: produced(server)["ended"] == 4, "every generator was closed")
-        server.wait_until(inside.at_rest, "everything at rest")
+        inside.wait_at_rest()
 
 
 @pytest.mark.parametrize("path", ["/bytes", "/file"])
@@ -144,7 +144,7 @@ def test_a_client_that_never_reads(server: Server, path: str) -> None:
             server.wait_until(lambda: inside.count("slabs_used") >= 2, "both under way")
             server.wait_until(lambda: inside.count("send_timeouts") == 2, "both given up")
             assert hammer.stop().failures() == []
-        server.wait_until(inside.at_rest, "everything at rest")
+        inside.wait_at_rest()
         assert memory(server, inside) - before < 24 << 20, "what the handler made is gone with it"
 
 
@@ -190,7 +190,7 @@ def test_an_upload_that_nobody_reads(server: Server) -> None:
             assert answer.header("connection") == "close", "the rest of the body is in the way"
         for client in clients:
             client.close()
-        server.wait_until(inside.at_rest, "everything at rest")
+        inside.wait_at_rest()
 
 
 def test_an_upload_that_is_read_slowly_stops_the_client(server: Server) -> None:

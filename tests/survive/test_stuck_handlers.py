@@ -76,7 +76,7 @@ def test_a_stuck_handler(path: str, function: str, event: str) -> None:
         assert f"in {function}" in traceback
         assert [answer.body for answer in answers] == [b"free again"]
         assert set(server.workers()) == workers
-        server.wait_until(inside.at_rest, "everything at rest")
+        inside.wait_at_rest()
         print(f"{path}: p99 {1e3 * report.p99:.2f} ms, worst {1e3 * report.worst:.0f} ms, of {report.total('ok')}")
         if before is not None:
             print(f"without it: p99 {1e3 * before.p99:.2f} ms, worst {1e3 * before.worst:.0f} ms")

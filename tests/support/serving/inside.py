@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Self
 
 from evpy._core import READY, Segment
+from serving.client import PATIENCE
 
 __all__ = ["ACCOUNTS", "Inside", "connections", "descriptors", "pss"]
 
@@ -73,8 +75,15 @@ class Inside:
         busy = self.in_flight() or counters["queue_len"] or counters["buffered"] or counters["slabs_used"]
         return not busy and self.segment.slabs_in_use() == 0
 
-    def why_not_at_rest(self) -> str:
-        return f"in flight {self.in_flight()}, slabs {self.segment.slabs_in_use()}, {self.counters()}"
+    def wait_at_rest(self, seconds: float = PATIENCE) -> None:
+        """Waits until no connection is open and everything is at rest."""
+        deadline = time.monotonic() + seconds
+        while self.count("connections_open") or not self.at_rest():
+            if time.monotonic() > deadline:
+                running = [request for slot in range(self.segment.slots) for request in self.segment.requests_of(slot)]
+                slabs = self.segment.slabs_in_use()
+                raise AssertionError(f"{self.in_flight()} requests and {slabs} slabs: {running}, {self.counters()}")
+            time.sleep(0.01)
 
     def ready_workers(self) -> list[int]:
         """Pids of the workers that serve."""
