@@ -220,6 +220,7 @@ void ev_workers_takeover(ev_engine *e)
     if (k->requests > settled) ev_count(&k->lost, k->requests - settled);
     atomic_store(&k->connections_open, 0);
     atomic_store(&k->buffered, 0);
+    atomic_store(&k->queue_len, 0);
     e->n_free = 0;
     for (uint32_t n = e->n_slabs; n-- > 0;) {
         uint32_t i = e->slab_base + n;
@@ -242,6 +243,7 @@ void ev_workers_takeover(ev_engine *e)
             ev_slab_release(e, i);
         }
     }
+    atomic_store(&k->slabs_used, e->n_slabs - e->n_free);
     for (uint32_t w = 0; w < e->hdr->slots; w++) {
         uint32_t state = atomic_load(&ev_worker_at(e->seg, w)->state);
         e->workers[w].seen = 0; /* the scan that follows acts upon whatever it finds */

@@ -574,6 +574,26 @@ static void test_gateway_is_replaced(void)
     rig_close(&r);
 }
 
+/* What the counters say of the present must be true of the new process, whatever the old one said last. */
+static void test_gateway_is_replaced_and_counts(void)
+{
+    rig r;
+    rig_open(&r, 1, 16, 16, 8, 8);
+    int c = rig_connect(&r);
+    uint64_t m;
+    rig_send(&r, c, GET);
+    CHECK(rig_take(&r, 0, &m), "in work");
+    atomic_store(&counters(&r)->queue_len, 7);
+    atomic_store(&counters(&r)->slabs_used, 9);
+    rig_kill_gateway(&r);
+    CHECK(counters(&r)->slabs_used == 1 && counters(&r)->queue_len == 0, "one slab is in work, none is queued");
+    CHECK(counters(&r)->connections_open == 0, "no connection");
+    rig_answer(&r, 0, m, "for nobody");
+    close(c);
+    rig_check_rest(&r, __func__);
+    rig_close(&r);
+}
+
 /* I3: its worker is done, the slow client is not, and the gateway dies: the slab comes back. */
 static void test_gateway_is_replaced_while_writing(void)
 {
@@ -771,6 +791,7 @@ int main(void)
     test_windows_bound_memory();
     test_streamed_body_flows();
     test_gateway_is_replaced();
+    test_gateway_is_replaced_and_counts();
     test_gateway_is_replaced_while_writing();
     test_drain();
     test_storm();
