@@ -68,7 +68,11 @@ def main(arguments: list[str]) -> int:
     appsettings.provide(settings.app)
     process = WorkerProcess(settings, segment_fd, slot, reports_fd)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED)
-    return process.run()
+    try:
+        return process.run()
+    finally:
+        for signum in HANDLED:  # the interpreter's end would bring the default back: to be killed
+            signal.signal(signum, signal.SIG_IGN)
 
 
 class WorkerProcess:
