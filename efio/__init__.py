@@ -1,1 +1,24 @@
-"""efio: threads, queues, shared memory and files. It never imports evpy."""
+"""efio: threads, queues, shared memory and files. It never imports evpy.
+
+Names are looked up when they are first used, so that importing efio costs next to nothing.
+"""
+
+import importlib
+from typing import Any
+
+# The public names, and where each one lives.
+_HOMES: dict[str, str] = {}
+
+__all__: list[str] = []
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'efio' has no attribute {name!r}")
+    value = globals()[name] = getattr(importlib.import_module(home), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})

@@ -1,0 +1,1 @@
+"""The twins in Python of what is compiled: EFIO_IMPL=python."""
