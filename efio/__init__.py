@@ -4,12 +4,20 @@ Names are looked up when they are first used, so that importing efio costs next 
 """
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 # The public names, and where each one lives.
-_HOMES: dict[str, str] = {}
+_HOMES = {
+    "Lock": "efio.locks",
+    "RLock": "efio.locks",
+    "Waiter": "efio.parking",
+}
 
-__all__: list[str] = []
+__all__ = ["Lock", "RLock", "Waiter"]
+
+if TYPE_CHECKING:
+    from efio.locks import Lock, RLock
+    from efio.parking import Waiter
 
 
 def __getattr__(name: str) -> Any:

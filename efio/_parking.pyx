@@ -415,13 +415,14 @@ cdef class Waiter:
             self.port = None
             port.resume(self)
 
-    async def wait_async(self, timeout=None):
+    def wait_async(self, timeout=None):
         """As wait(), for a task of asyncio."""
-        cdef uint64_t deadline
+        return self.wait_until_async(deadline_of(timeout))
+
+    async def wait_until_async(self, uint64_t deadline):
         cdef _AsyncioPort port
         if efio_parker_is_woken(&self.parker):
             return True
-        deadline = deadline_of(timeout)
         if deadline != EFIO_FOREVER and deadline <= efio_now_ns():
             return self._wait_not()
         loop = get_running_loop()

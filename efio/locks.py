@@ -1,0 +1,16 @@
+"""Mutual exclusion between greenlets of any hubs, asyncio tasks and threads at once.
+
+``Lock`` and ``RLock`` have the interfaces of the standard library's and may stand in for them, in threading.Condition
+too. Waiting switches the greenlet on a gevent hub, suspends the task (``async with``), blocks any other thread.
+"""
+
+from typing import TYPE_CHECKING
+
+from efio._impl import PYTHON
+
+if TYPE_CHECKING or not PYTHON:
+    from efio._locks import Lock, RLock
+else:
+    from efio._pure.locks import Lock, RLock
+
+__all__ = ["Lock", "RLock"]
