@@ -74,9 +74,26 @@ void ev_body_drop_collected(ev_engine *e, ev_body *b)
     b->acc = NULL;
 }
 
+/* While the window is full nobody reads the socket, so its edges are news to nobody: a fast client would wake the I/O
+ * thread some five times for each window (and, on the worker's core, interrupt it as often). EPOLL_CTL_MOD looks at the
+ * socket anew, so what arrived meanwhile is an edge again. */
+static void listen_to(ev_engine *e, ev_conn *c, bool muted)
+{
+    if (c->muted == muted) return;
+    c->muted = muted;
+    struct epoll_event ev = {.events = (muted ? 0 : EPOLLIN) | EV_CONN_EVENTS, .data.ptr = c};
+    epoll_ctl(e->epfd, EPOLL_CTL_MOD, c->fd, &ev);
+}
+
+void ev_body_unmute(ev_engine *e, ev_conn *c)
+{
+    listen_to(e, c, false);
+}
+
 void ev_body_free(ev_engine *e, ev_conn *c)
 {
     if (!c->body) return;
+    listen_to(e, c, false);
     ev_body_drop_collected(e, c->body);
     free(c->body);
     c->body = NULL;
@@ -135,6 +152,7 @@ bool ev_body_has_room(ev_engine *e, ev_conn *c)
             b->progress_ns = e->now_ns;
             b->paused_ns = 0;
             atomic_store_explicit(&s->in_paused, 0, memory_order_relaxed);
+            listen_to(e, c, false);
         }
         return true;
     }
@@ -142,7 +160,9 @@ bool ev_body_has_room(ev_engine *e, ev_conn *c)
     atomic_store_explicit(&s->in_paused, 1, memory_order_relaxed);
     atomic_thread_fence(
         memory_order_seq_cst); /* partner: the worker's fence between its read and its look at in_paused */
-    return efio_bytering_free(&s->in, EV_IN_CAP) != 0;
+    if (efio_bytering_free(&s->in, EV_IN_CAP)) return true;
+    listen_to(e, c, true);
+    return false;
 }
 
 void ev_body_announce(ev_engine *e, ev_conn *c)

@@ -50,7 +50,7 @@ ev_conn *ev_conn_new(ev_engine *e, int fd, uint8_t listener, const struct sockad
         memcpy(c->addr, &a->sin6_addr, 16);
         c->addr_port = ntohs(a->sin6_port);
     }
-    struct epoll_event ev = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, .data.ptr = c};
+    struct epoll_event ev = {.events = EPOLLIN | EV_CONN_EVENTS, .data.ptr = c};
     if (epoll_ctl(e->epfd, EPOLL_CTL_ADD, fd, &ev) < 0) {
         c->link = e->spare;
         e->spare = c;
@@ -173,6 +173,7 @@ void ev_conn_request_done(ev_engine *e, ev_conn *c)
     if (c->slab != EV_NO_SLAB) ev_orphan(e, c, 0); /* frees it, or leaves it to the worker's FINAL */
     if (c->body && c->keep_alive) {                /* the rest of an unread body, if it is short */
         c->state = EV_C_DISCARD;
+        ev_body_unmute(e, c);
         c->discard_left = EV_DISCARD_BYTES;
         c->status = 0;
         ev_timer_clear(e, c);

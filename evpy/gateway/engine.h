@@ -34,6 +34,7 @@
 #define EV_LINGER_BYTES  (256 * 1024)
 #define EV_DISCARD_BYTES (256 * 1024)
 #define EV_NO_SLAB       UINT32_MAX
+#define EV_CONN_EVENTS   ((uint32_t)(EPOLLOUT | EPOLLRDHUP | EPOLLET)) /* and EPOLLIN, unless muted */
 
 enum { EV_C_HEAD, EV_C_BODY, EV_C_BUSY, EV_C_DISCARD, EV_C_LINGER, EV_C_CLOSED };
 
@@ -90,6 +91,7 @@ struct ev_conn {
     bool head_only : 1;
     bool minor0 : 1; /* HTTP/1.0 */
     bool log_owed : 1;
+    bool muted : 1;  /* its window is full: input is not listened for */
     bool served : 1; /* has had a response: being closed while idle is what its client expects */
     uint32_t discard_left;
 };
@@ -195,6 +197,7 @@ void ev_body_drop_collected(ev_engine *e, ev_body *b);
 uint64_t ev_body_deadline(const ev_engine *e, const ev_body *b);
 /* Room in the window; when there is none, says so to the worker, who will notify. */
 bool ev_body_has_room(ev_engine *e, ev_conn *c);
+void ev_body_unmute(ev_engine *e, ev_conn *c);   /* for who reads on with the window full */
 void ev_body_announce(ev_engine *e, ev_conn *c); /* tells a waiting worker that there is more, or the end */
 
 /* respond.c */

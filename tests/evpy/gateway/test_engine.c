@@ -1,4 +1,6 @@
 /* The invariants of the engine (docs/architecture.md), each with the interleaving that would break it. */
+#include <poll.h>
+
 #include "engine_rig.h"
 
 #define GET  "GET / HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -501,6 +503,66 @@ static void test_windows_bound_memory(void)
     rig_close(&r);
 }
 
+/* Sends n bytes; the gateway takes what fits. */
+static void feed(rig *r, int fd, size_t n)
+{
+    static const char block[65536];
+    for (size_t k; n; n -= k) {
+        k = n < sizeof block ? n : sizeof block;
+        MUST(send(fd, block, k, MSG_NOSIGNAL) == (ssize_t)k);
+        rig_settle(r);
+    }
+}
+
+/* Reads as the worker what has arrived of a body; how many bytes. */
+static uint64_t swallow(rig *r, uint64_t m)
+{
+    static uint8_t back[EV_IN_CAP];
+    uint64_t total = 0;
+    size_t got;
+    while (ev_body_read(&r->worker[0], ev_msg_slab(m), back, sizeof back, &got) == EV_READ_OK) total += got;
+    ev_sched_flush(&r->worker[0]);
+    rig_settle(r);
+    return total;
+}
+
+/* A client that goes on sending into a full window wakes nobody; and nothing of what it sent is missed afterwards,
+ * whether the handler reads on or answers without. */
+static void test_full_window_sleeps(void)
+{
+    rig r;
+    rig_open(&r, 1, 16, 16, 8, 8);
+    int c = rig_connect(&r);
+    uint64_t m;
+    char text[1000];
+    snprintf(text, sizeof text, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %lu\r\n\r\n",
+             2ul * EV_IN_CAP + 2 * sizeof text);
+    rig_send(&r, c, text);
+    CHECK(rig_take(&r, 0, &m), "handed over with its head");
+    struct pollfd engine = {.fd = r.e->epfd, .events = POLLIN};
+
+    feed(&r, c, EV_IN_CAP);
+    MUST(send(c, text, sizeof text, MSG_NOSIGNAL) == sizeof text);
+    CHECK(poll(&engine, 1, 0) == 0, "nobody is woken for what cannot be read");
+    uint64_t got = swallow(&r, m);
+    CHECK(got == EV_IN_CAP, "the handler reads the window: %lu", (unsigned long)got);
+    got = swallow(&r, m);
+    CHECK(got == sizeof text, "and what came while it was full: %lu", (unsigned long)got);
+
+    feed(&r, c, EV_IN_CAP);
+    MUST(send(c, text, sizeof text, MSG_NOSIGNAL) == sizeof text);
+    CHECK(poll(&engine, 1, 0) == 0, "nor when it is full again");
+    rig_answer(&r, 0, m, "unread");
+    CHECK(rig_got(&r, c, "unread"), "answered without having been read");
+    rig_send(&r, c, "GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    CHECK(rig_take(&r, 0, &m), "the rest was skipped, the next request is seen");
+    rig_answer(&r, 0, m, "next");
+    CHECK(rig_got(&r, c, "next"), "and answered");
+    close(c);
+    rig_check_rest(&r, __func__);
+    rig_close(&r);
+}
+
 static void test_streamed_body_flows(void)
 {
     rig r;
@@ -789,6 +851,7 @@ int main(void)
     test_idle_workers_steal();
     test_stall_check_wakes_a_thief();
     test_windows_bound_memory();
+    test_full_window_sleeps();
     test_streamed_body_flows();
     test_gateway_is_replaced();
     test_gateway_is_replaced_and_counts();
