@@ -63,6 +63,7 @@ class Segment:
         send_timeout: float,
         keepalive: float,
         max_body: int,
+        max_body_at: list[tuple[str, int]],
         max_buffered: int,
         max_connections: int,
         server_header: str,

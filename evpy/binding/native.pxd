@@ -49,9 +49,18 @@ cdef extern from "evpy/native/shared.h" nogil:
     void ev_add64(void *field, uint64_t n)
 
 
+cdef extern from "evpy/native/bodylimits.h" nogil:
+    ctypedef struct ev_body_table:
+        pass
+    ctypedef struct ev_body_limits:
+        pass
+    ev_body_table *ev_body_limits_draft(ev_body_limits *l, uint64_t bytes)
+    bint ev_body_limits_add(ev_body_table *t, const char *path, size_t n, uint64_t bytes)
+    void ev_body_limits_publish(ev_body_limits *l)
+
 cdef extern from "evpy/native/layout.h" nogil:
     ctypedef struct ev_slab:
-        uint64_t cookie, id, arrival_ns, deadline_ns, body_len
+        uint64_t cookie, id, arrival_ns, deadline_ns, max_body, body_len
         uint8_t tries, body_whole, client_family, listener
         uint16_t client_port
         uint8_t client_addr[16]
@@ -75,7 +84,8 @@ cdef extern from "evpy/native/layout.h" nogil:
     ctypedef struct ev_header:
         uint32_t io_threads, slots, threads, slabs, concurrency
         uint64_t header_timeout, body_timeout, body_rate, body_rate_grace, handler_timeout, send_timeout, keepalive
-        uint64_t max_body, max_buffered
+        ev_body_limits body_limits
+        uint64_t max_buffered
         uint32_t max_connections, listeners
         int32_t listener_fd[16]
         uint8_t listener_https[16]

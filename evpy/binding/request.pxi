@@ -203,7 +203,7 @@ cdef class RequestBase:
             if r == EV_READ_END:
                 return b""
             if r == EV_READ_TOO_LARGE:
-                raise BodyTooLarge(self.sched.s.seg.hdr.max_body)
+                raise BodyTooLarge(self.s.max_body)
             if r == EV_READ_BROKEN or ev_load32(&self.s.gone) & EV_GONE_DEAD:
                 raise ClientDisconnected("the request body broke off")
             self._wait_reader()

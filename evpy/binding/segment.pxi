@@ -113,7 +113,7 @@ cdef class Segment:
         return self.seg.hdr.slabs
 
     def configure(self, *, double header_timeout, double body_timeout, uint64_t body_rate, double body_rate_grace,
-                  double handler_timeout, double send_timeout, double keepalive, uint64_t max_body, uint64_t max_buffered,
+                  double handler_timeout, double send_timeout, double keepalive, uint64_t max_body, list max_body_at, uint64_t max_buffered,
                   uint32_t max_connections, str server_header, int access_log_fd, bint access_log_json, bint echo=False):
         cdef ev_header *h = self.seg.hdr
         h.header_timeout = _ns(header_timeout)
@@ -123,7 +123,12 @@ cdef class Segment:
         h.handler_timeout = _ns(handler_timeout)
         h.send_timeout = _ns(send_timeout)
         h.keepalive = _ns(keepalive)
-        h.max_body = max_body
+        cdef ev_body_table *limits = ev_body_limits_draft(&h.body_limits, max_body)
+        for path, size in max_body_at:
+            text = path.encode("ascii")
+            if not ev_body_limits_add(limits, text, len(text), size):
+                raise ValueError(f"{path!r}: too many body limits, or too long a path")
+        ev_body_limits_publish(&h.body_limits)
         h.max_buffered = max_buffered
         h.max_connections = max_connections
         name = server_header.encode("ascii")

@@ -40,13 +40,15 @@ void ev_conn_release_buffer(ev_engine *e, ev_conn *c)
     c->buf_len = c->buf_cap = 0;
 }
 
-bool ev_body_start(ev_engine *e, ev_conn *c, const ev_http1_head *head, const uint8_t *raw_head, bool streaming)
+bool ev_body_start(ev_engine *e, ev_conn *c, const ev_http1_head *head, const uint8_t *raw_head, uint64_t max_body,
+                   bool streaming)
 {
     ev_body *b = calloc(1, sizeof *b);
     if (!b) return false;
     b->kind = head->body;
     b->left = head->body == EV_BODY_LENGTH ? head->content_length : 0;
     b->started_ns = b->progress_ns = e->now_ns;
+    b->max_body = max_body;
     b->streaming = streaming;
     b->continue_owed = head->expect_continue;
     b->head_len = head->head_len;
@@ -180,7 +182,7 @@ void ev_body_announce(ev_engine *e, ev_conn *c)
 static bool take(ev_engine *e, ev_conn *c, const uint8_t *p, size_t n, int *error, const char **reason)
 {
     ev_body *b = c->body;
-    if (e->hdr->max_body && b->got + n > e->hdr->max_body) {
+    if (b->max_body && b->got + n > b->max_body) {
         *error = 413;
         *reason = "request body over the limit";
         return false;

@@ -199,11 +199,17 @@ static void fail(ev_engine *e, ev_conn *c, int status, const char *reason)
     ev_body_free(e, c);
 }
 
+static uint64_t body_limit(const ev_engine *e, const ev_http1_head *h, const uint8_t *head)
+{
+    return h->body == EV_BODY_NONE ? 0 : ev_body_limit_of(&e->hdr->body_limits, head + h->path_off, h->path_len);
+}
+
 static void fill(ev_engine *e, ev_conn *c, ev_slab *s, uint32_t i, const uint8_t *head)
 {
     memcpy(ev_slab_head(e->seg, i), head, s->head.head_len);
     s->id = atomic_fetch_add_explicit(&e->hdr->next_id, 1, memory_order_relaxed);
     s->arrival_ns = c->arrival_ns;
+    s->max_body = body_limit(e, &s->head, head);
     s->client_family = c->family;
     s->client_port = c->addr_port;
     memcpy(s->client_addr, c->addr, sizeof s->client_addr);
@@ -299,7 +305,8 @@ static uint32_t start_request(ev_engine *e, ev_conn *c, const uint8_t *p, uint32
     c->keep_alive = h->keep_alive && e->hdr->keepalive;
     c->minor0 = h->minor == 0;
     c->head_only = h->method == EV_HEAD;
-    bool too_large = h->body == EV_BODY_LENGTH && e->hdr->max_body && h->content_length > e->hdr->max_body;
+    uint64_t max_body = body_limit(e, h, p);
+    bool too_large = h->body == EV_BODY_LENGTH && max_body && h->content_length > max_body;
     if (!s || too_large || e->hdr->echo) {
         if (s) ev_slab_release(e, i);
         if (too_large)
@@ -325,7 +332,7 @@ static uint32_t start_request(ev_engine *e, ev_conn *c, const uint8_t *p, uint32
         return head_len + n;
     }
     bool streaming = h->body == EV_BODY_LENGTH && h->content_length > EV_WHOLE_BODY;
-    if (!ev_body_start(e, c, h, p, streaming)) {
+    if (!ev_body_start(e, c, h, p, max_body, streaming)) {
         ev_slab_release(e, i);
         fail(e, c, 503, "out of buffer memory");
         return head_len;

@@ -44,9 +44,10 @@ typedef struct ev_engine ev_engine;
 /* A request body on its way in; exists only while there is one that did not come with its head. */
 typedef struct {
     ev_chunked chunked;
-    uint64_t left; /* EV_BODY_LENGTH: bytes not yet received */
-    uint64_t got;  /* decoded bytes so far */
-    uint64_t raw;  /* bytes received, framing included, for the rate */
+    uint64_t left;     /* EV_BODY_LENGTH: bytes not yet received */
+    uint64_t got;      /* decoded bytes so far */
+    uint64_t max_body; /* how many there may be; 0: no limit */
+    uint64_t raw;      /* bytes received, framing included, for the rate */
     uint64_t started_ns, progress_ns;
     uint8_t kind;       /* ev_body_kind */
     bool streaming;     /* goes through the slab's window */
@@ -187,7 +188,8 @@ void ev_settle(ev_conn *c, _Atomic uint64_t *counter);
 bool ev_conn_grow(ev_engine *e, ev_conn *c, uint32_t need);
 void ev_conn_release_buffer(ev_engine *e, ev_conn *c);
 /* Starts collecting (whole) or streaming the body of the request whose head is at hand. False: out of memory. */
-bool ev_body_start(ev_engine *e, ev_conn *c, const ev_http1_head *head, const uint8_t *raw_head, bool streaming);
+bool ev_body_start(ev_engine *e, ev_conn *c, const ev_http1_head *head, const uint8_t *raw_head, uint64_t max_body,
+                   bool streaming);
 /* Consumes body bytes; returns how many. Sets *end when the body is complete; on a framing error, an excess of size or
  * memory *error is the status to answer with. */
 uint32_t ev_body_feed(ev_engine *e, ev_conn *c, const uint8_t *p, uint32_t len, bool *end, int *error,

@@ -24,6 +24,7 @@
 #include "efio/native/slabs.h"
 #include "efio/native/wake.h"
 #include "evpy/gateway/http1.h"
+#include "evpy/native/bodylimits.h"
 
 #define EV_MAGIC         0x3179707665ull /* "evpy1" */
 #define EV_MAX_IO        8
@@ -108,6 +109,7 @@ typedef struct {
     uint64_t id;                  /* request id, unique within this start of the server */
     uint64_t arrival_ns;          /* CLOCK_MONOTONIC, first byte of the head */
     _Atomic uint64_t deadline_ns; /* CLOCK_MONOTONIC; moves on while a streamed body arrives */
+    uint64_t max_body;            /* bytes that its body may have; 0: no limit */
     uint64_t body_len;            /* bytes of a whole body; UINT64_MAX when streamed with unknown length */
     uint8_t tries;                /* times it was handed over */
     uint8_t crashes;              /* workers that crashed while they had it */
@@ -194,7 +196,7 @@ typedef struct {
     uint32_t req_ring_bytes, resp_ring_bytes, ctl_ring_bytes, slab_stride;
     /* settings of the gateway; times in nanoseconds */
     uint64_t header_timeout, body_timeout, body_rate, body_rate_grace, handler_timeout, send_timeout, keepalive;
-    uint64_t max_body;        /* bytes; 0: no limit */
+    ev_body_limits body_limits;
     uint64_t max_buffered;    /* bytes of request parts that one I/O thread may hold outside of slabs */
     uint32_t max_connections; /* per I/O thread */
     uint32_t listeners;

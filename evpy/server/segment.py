@@ -71,6 +71,7 @@ def configure(segment: Segment, settings: Settings, access_log_fd: int) -> None:
         send_timeout=settings.send_timeout,
         keepalive=settings.keep_alive,
         max_body=settings.max_body,
+        max_body_at=list(settings.body_limits().items()),
         max_buffered=MAX_BUFFERED,
         max_connections=math.ceil(settings.max_connections / segment.io_threads) or NO_LIMIT,
         server_header=settings.server_header,

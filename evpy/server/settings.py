@@ -21,11 +21,12 @@ from evpy.errors import UsageError
 from evpy.server.binds import MAX_LISTENERS, Bind, parse_bind
 from evpy.server.machine import usable_cores
 from evpy.server.toml_text import dump_table
-from evpy.server.values import Choice, FilePath, Kind, Octal, Seconds, Size, Switch, Text, Texts, Whole
+from evpy.server.values import Choice, FilePath, Kind, Octal, Seconds, Size, Switch, Text, Texts, Whole, quoted
 
 __all__ = ["BODY_RATE_GRACE", "GROUPS", "Option", "Settings", "options"]
 
 BODY_RATE_GRACE = 10.0  # seconds that a body may take before its rate counts
+MAX_BODY_LIMITS = 32  # places in the segment
 MAX_WORKERS = 254  # the segment has room for twice as many and two, so that a reload fits
 DAY = 86400.0
 KIB = 1 << 10
@@ -116,7 +117,16 @@ def _check_server_header(text: str) -> None:
         raise ValueError(f"{text!r} is not a header value of at most 63 printable ASCII characters")
 
 
+def parse_body_limit(text: str) -> tuple[str, int]:
+    """Path and bytes of "/upload=10G"; ValueError says what is wrong."""
+    path, _, size = text.rpartition("=")
+    if not path.startswith("/") or not (path.isascii() and path.isprintable()) or " " in path or len(path) > 120:
+        raise ValueError(f"{quoted(text)} is not a path of at most 120 bytes and a size, such as /upload=10G")
+    return path, Size().parse(size)
+
+
 _SERVER_HEADER = Text("TEXT", "text of at most 63 printable ASCII characters", _check_server_header, optional=False)
+_BODY_LIMIT = Text("PATH=SIZE", "a path and a size such as /upload=10G", parse_body_limit, optional=False)
 _TARGET = FilePath("TARGET", "a handler script, a directory of them, or module:name")
 _DIRECTORY = FilePath("DIR", "a directory")
 
@@ -207,6 +217,9 @@ class Settings:
         Seconds(0, DAY), "limit", "idle connection between requests; 0 closes after each", 75.0, unit="s"
     )
     max_body: int = _option(Size(), "limit", "longest request body, else 413; 0 no limit", 16 * MIB, unit="bytes")
+    max_body_at: tuple[str, ...] = _option(
+        Texts(_BODY_LIMIT, most=MAX_BODY_LIMITS), "limit", "the same for a path and all below it; repeatable", ()
+    )
 
     # --- logs
     log_level: str = _option(
@@ -253,10 +266,16 @@ class Settings:
             if bind.port and bind in seen:
                 raise UsageError(f"bind: {text!r} and {seen[bind]!r} are the same address; drop one")
             seen[bind] = text
+        if len(self.body_limits()) < len(self.max_body_at):
+            raise UsageError(f"max-body-at: a path has two limits: {', '.join(self.max_body_at)}; drop one")
 
     def binds(self) -> tuple[Bind, ...]:
         """The parsed addresses."""
         return tuple(parse_bind(text) for text in self.bind)
+
+    def body_limits(self) -> dict[str, int]:
+        """Bytes that a request body may have, by path (``max_body_at``)."""
+        return dict(map(parse_body_limit, self.max_body_at))
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-plain data. The application's table goes as TOML text, because JSON would lose dates and infinity."""

@@ -1,6 +1,6 @@
 """Uploads of any size without memory growth.
 
-scripts/run examples/upload/main.py --max-body 0, then http://127.0.0.1:8000/
+scripts/run examples/upload/main.py --max-body-at /form=0 --max-body-at /hash=0, then http://127.0.0.1:8000/
   curl -F file=@big.iso http://127.0.0.1:8000/form    a form: each file is spooled to a temporary one ($TMPDIR)
   curl -T big.iso http://127.0.0.1:8000/hash          the bare bytes, hashed while they arrive
 """

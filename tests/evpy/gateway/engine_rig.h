@@ -37,7 +37,8 @@ static inline void rig_limits(ev_header *h)
     h->handler_timeout = 30 * s;
     h->send_timeout = 30 * s;
     h->keepalive = 75 * s;
-    h->max_body = 16 << 20;
+    ev_body_limits_draft(&h->body_limits, 16 << 20);
+    ev_body_limits_publish(&h->body_limits);
     h->max_buffered = 64 << 20;
     h->max_connections = 1000;
 }

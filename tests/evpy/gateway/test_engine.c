@@ -456,7 +456,8 @@ static void test_windows_bound_memory(void)
 {
     rig r;
     rig_open(&r, 1, 16, 16, 8, 8);
-    r.seg.hdr->max_body = 0;
+    ev_body_limits_draft(&r.seg.hdr->body_limits, 0);
+    ev_body_limits_publish(&r.seg.hdr->body_limits);
     int c = rig_connect(&r);
     uint64_t m, sent = 0;
     rig_send(&r, c, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000000\r\n\r\n");

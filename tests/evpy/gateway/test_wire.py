@@ -26,7 +26,7 @@ def handle(request):
         raise ValueError("secret inside")
     if path == "/early":  # answers without reading the body
         return "early"
-    if path == "/count":
+    if path.startswith("/count"):
         return str(sum(len(part) for part in request.stream))
     return {
         "method": request.method, "path": path, "query": request.raw_query, "version": request.http_version,
@@ -39,7 +39,21 @@ def handle(request):
 def server(request: pytest.FixtureRequest) -> Iterator[Server]:
     workers = "0" if request.param == "inline" else "2"
     with Server(
-        APP, "-w", workers, "--max-body", "1M", "--header-timeout", "2", "--body-timeout", "2", "--keep-alive", "5"
+        APP,
+        "-w",
+        workers,
+        "--max-body",
+        "1M",
+        "--header-timeout",
+        "2",
+        "--body-timeout",
+        "2",
+        "--keep-alive",
+        "5",
+        "--max-body-at",
+        "/count/large=3M",
+        "--max-body-at",
+        "/count/small=1000",
     ) as server:
         yield server
 
@@ -266,6 +280,28 @@ def test_a_refused_head_request_has_no_body(server: Server) -> None:
         client.send(request("HEAD / HTTP/1.1", "Host: a", "Content-Length: 2000000"))
         assert client.answer("HEAD").status == 413
         assert client.is_closed()
+
+
+def chunked(total: int) -> bytes:
+    return b"%x\r\n" % total + b"x" * total + b"\r\n0\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("path", "most"),
+    [("/count", 1 << 20), ("/count/large", 3 << 20), ("/count/large/x", 3 << 20), ("/count/small", 1000)],
+)
+def test_each_path_has_its_body_limit(server: Server, path: str, most: int) -> None:
+    with Client(server.address) as client:
+        client.send(request(f"POST {path} HTTP/1.1", "Host: a", f"Content-Length: {most}", body=b"x" * most))
+        assert client.answer().status == 200
+        client.send(request(f"POST {path} HTTP/1.1", "Host: a", "Transfer-Encoding: chunked", body=chunked(most)))
+        assert client.answer().status == 200
+        client.send(request(f"POST {path} HTTP/1.1", "Host: a", f"Content-Length: {most + 1}"))
+        assert client.answer().status == 413
+        assert client.is_closed()
+    with Client(server.address) as client:
+        client.send(request(f"POST {path} HTTP/1.1", "Host: a", "Transfer-Encoding: chunked", body=chunked(most + 1)))
+        assert client.answer().status == 413
 
 
 def test_expect_continue(server: Server) -> None:
