@@ -8,16 +8,41 @@ from typing import TYPE_CHECKING, Any
 
 # The public names, and where each one lives.
 _HOMES = {
+    "AtomicInt": "efio.sync",
+    "AtomicRef": "efio.sync",
+    "BoundedSemaphore": "efio.sync",
+    "Condition": "efio.sync",
+    "Event": "efio.sync",
     "Lock": "efio.locks",
+    "Once": "efio.sync",
     "RLock": "efio.locks",
+    "RWLock": "efio.sync",
+    "Semaphore": "efio.sync",
+    "SpinLock": "efio.locks",
+    "TicketLock": "efio.locks",
     "Waiter": "efio.parking",
 }
 
-__all__ = ["Lock", "RLock", "Waiter"]
+__all__ = [
+    "AtomicInt",
+    "AtomicRef",
+    "BoundedSemaphore",
+    "Condition",
+    "Event",
+    "Lock",
+    "Once",
+    "RLock",
+    "RWLock",
+    "Semaphore",
+    "SpinLock",
+    "TicketLock",
+    "Waiter",
+]
 
 if TYPE_CHECKING:
-    from efio.locks import Lock, RLock
+    from efio.locks import Lock, RLock, SpinLock, TicketLock
     from efio.parking import Waiter
+    from efio.sync import AtomicInt, AtomicRef, BoundedSemaphore, Condition, Event, Once, RWLock, Semaphore
 
 
 def __getattr__(name: str) -> Any:

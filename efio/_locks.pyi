@@ -60,3 +60,32 @@ class RLock(_Mutex):
     def _release_save(self) -> Any: ...
     def _acquire_restore(self, state: Any, /) -> None: ...
     def _at_fork_reinit(self) -> None: ...
+
+class TicketLock(_Mutex):
+    """A mutex that is handed over strictly in the order of those who came for it.
+
+    Nobody overtakes, so each hand-over is a switch: prefer ``Lock`` unless the order matters. Only its holder (greenlet
+    or thread) may release it.
+
+    Source: J. Mellor-Crummey, M. Scott, "Algorithms for scalable synchronization on shared-memory multiprocessors",
+    1991 (ticket lock; the queue of parked waiters stands for the tickets).
+    """
+
+    def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
+        """As Lock.acquire. RuntimeError when the caller holds it already."""
+
+    def release(self) -> None:
+        """RuntimeError when the caller does not hold it."""
+
+    def __enter__(self) -> bool: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None, /
+    ) -> None: ...
+    def _at_fork_reinit(self) -> None: ...
+
+@final
+class SpinLock(TicketLock):
+    """A mutex for sections of a few instructions: gives way some times, without the interpreter lock, before it sleeps.
+
+    Only its holder (greenlet or thread) may release it.
+    """

@@ -1,5 +1,5 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, binding=False
-"""Lock and RLock, with the interface of the standard ones, between greenlets of any hubs and threads at once.
+"""Locks, with the interface of the standard ones, between greenlets of any hubs and threads at once.
 
 A mutex is a flag and a list of those who wait. Both are changed under the interpreter lock only, in stretches of code
 that run no Python, so taking a free one and releasing one that nobody waits for is a test and a store: no atomic
@@ -31,8 +31,12 @@ from efio._parking cimport (
 cdef extern from "Python.h":
     unsigned long PyThread_get_thread_ident() nogil
 
+cdef extern from "sched.h" nogil:
+    int sched_yield()
+
 cdef enum:
     AT_ONCE = 1  # a deadline long ago
+    SPINS = 20
 
 cdef object NO_TIMEOUT = -1  # a small number of the interpreter's own: comparing its identity is a short cut
 TIMEOUT_MAX = 9223372036.0  # seconds, as threading.TIMEOUT_MAX: beyond, OverflowError
@@ -55,7 +59,7 @@ cdef uint64_t acquire_deadline(bint blocking, object timeout) except? 0:
 
 
 cdef class Mutex:
-    """Invariants: if somebody waits and nobody was called, it is held; a `starved` waiter is woken as the new holder."""
+    """Invariants: if somebody waits and nobody was called, it is held; a `starved` waiter is woken as new holder."""
 
     cdef bint lock_until(self, uint64_t deadline) except -1:
         cdef Waiter w
@@ -214,14 +218,8 @@ cdef class Lock(Mutex):
         self.reset()
 
 
-cdef class RLock(Mutex):
-    """See _locks.pyi."""
-
-    cdef object owner  # the greenlet that holds it; None: nobody, or a thread when greenlets were not yet in use
-    cdef unsigned long owner_thread
-    cdef size_t count
-
-    cdef inline bint belongs_to(self, object me) except -1:
+cdef class Owned(Mutex):
+    cdef bint belongs_to(self, object me) except -1:
         if not self.held:
             return False
         if self.owner is not None:
@@ -231,20 +229,32 @@ cdef class RLock(Mutex):
         return me is None or me.parent is None  # what was no greenlet then is the thread's first one now
 
     # No Python code may run between taking it and this: who takes it there again must be known.
-    cdef inline void own(self, object me, size_t count) noexcept:
+    cdef void own(self, object me, size_t count) noexcept:
         self.owner = me
         self.owner_thread = PyThread_get_thread_ident()
         self.count = count
 
-    cdef inline int disown(self) except -1:
+    cdef int disown(self) except -1:
         cdef object owner = self.owner  # its end may run anything: last
         self.owner = None
+        self.owner_thread = 0  # when it is handed over, it stays held before the next one has come round
         self.count = 0
         if self.waiting.first == NULL:
             self.held = False
         else:
             self.unlock()
+        del owner
         return 0
+
+    def _at_fork_reinit(self):
+        self.owner = None
+        self.owner_thread = 0
+        self.count = 0
+        self.reset()
+
+
+cdef class RLock(Owned):
+    """See _locks.pyi."""
 
     cdef inline bint enter(self, uint64_t deadline) except -1:
         cdef object me = current_greenlet()
@@ -303,7 +313,71 @@ cdef class RLock(Mutex):
             self.lock_until(EFIO_FOREVER)
         self.own(me, count)
 
-    def _at_fork_reinit(self):
-        self.owner = None
-        self.count = 0
-        self.reset()
+
+cdef class TicketLock(Owned):
+    """See _locks.pyi. Strictly first come, first served: who waits is next, and the lock is handed over."""
+
+    cdef bint enter(self, uint64_t deadline) except -1:
+        cdef object me = current_greenlet()
+        if self.waiting.first != NULL or not self.take():
+            if self.belongs_to(me):
+                raise RuntimeError(f"the caller holds this {type(self).__name__} already, and would wait for itself")
+            if deadline == AT_ONCE or not self.wait_for_turn(deadline):
+                return False
+        self.own(me, 1)
+        return True
+
+    # Waits as one that is next in any case.
+    cdef bint wait_for_turn(self, uint64_t deadline) except -1:
+        cdef Waiter w = Waiter()
+        if self.waiting.first == NULL and self.take():
+            return True
+        w.starved = True
+        waitlist_append(&self.waiting, w)
+        try:
+            if w.wait_until(deadline):
+                return True
+            waitlist_remove(&self.waiting, w)
+            return False
+        except BaseException:
+            self.withdraw(w)
+            raise
+
+    cdef int leave(self) except -1:
+        if not self.belongs_to(current_greenlet()):
+            raise RuntimeError(f"this {type(self).__name__} is not held by the caller")
+        return self.disown()
+
+    def acquire(self, blocking=True, timeout=-1):
+        return self.enter(acquire_deadline(blocking, timeout))
+
+    def release(self):
+        self.leave()
+
+    def __enter__(self):
+        return self.enter(EFIO_FOREVER)
+
+    def __exit__(self, kind, error, traceback):
+        self.leave()
+
+
+cdef class SpinLock(TicketLock):
+    """See _locks.pyi. Gives way a few times before it waits, and takes the lock from under those who wait."""
+
+    cdef bint enter(self, uint64_t deadline) except -1:
+        cdef object me = current_greenlet()
+        cdef int spins = 0
+        while not self.take():
+            if self.belongs_to(me):
+                raise RuntimeError("the caller holds this SpinLock already, and would wait for itself")
+            if deadline == AT_ONCE:
+                return False
+            if spins == SPINS:
+                if not self.lock_until(deadline):
+                    return False
+                break
+            spins += 1
+            with nogil:  # to spin with the interpreter lock would keep the holder from releasing
+                sched_yield()
+        self.own(me, 1)
+        return True

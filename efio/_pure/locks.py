@@ -12,7 +12,7 @@ from typing import Any
 
 from efio._pure.parking import Waiter, allocate_lock, current_flow
 
-__all__ = ["Lock", "Mutex", "RLock", "checked_timeout"]
+__all__ = ["Lock", "Mutex", "RLock", "SpinLock", "TicketLock", "checked_timeout"]
 
 TIMEOUT_MAX = 9223372036.0  # seconds
 
@@ -227,3 +227,64 @@ class RLock(Mutex):
 
     def _at_fork_reinit(self) -> None:
         RLock.__init__(self)
+
+
+class TicketLock(Mutex):
+    _overtakes = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._owner: object = None
+
+    def _enter(self, seconds: float | None) -> bool:
+        me = current_flow()
+        if self._held and self._owner == me:
+            raise RuntimeError(f"the caller holds this {type(self).__name__} already, and would wait for itself")
+        if not self._wait_for_turn(seconds):
+            return False
+        self._owner = me
+        return True
+
+    def _wait_for_turn(self, seconds: float | None) -> bool:
+        w = Waiter()
+        w.starved = True
+        with self._guard:
+            if not self._held:
+                self._held = True
+                return True
+            if seconds == 0:
+                return False
+            self._waiting.append(w)
+        try:
+            if w.wait(seconds):
+                return True
+        except BaseException:
+            self._withdraw(w)
+            raise
+        self._withdraw(w)
+        return False
+
+    def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
+        return self._enter(checked_timeout(blocking, timeout))
+
+    def release(self) -> None:
+        if not self._held or self._owner != current_flow():
+            raise RuntimeError(f"this {type(self).__name__} is not held by the caller")
+        self._owner = None
+        self._unlock()
+
+    def __enter__(self) -> bool:
+        return self._enter(None)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None, /
+    ) -> None:
+        self.release()
+
+    def _at_fork_reinit(self) -> None:
+        TicketLock.__init__(self)
+
+
+class SpinLock(TicketLock):
+    def _wait_for_turn(self, seconds: float | None) -> bool:
+        return self._take() or (seconds != 0 and self._lock(seconds))

@@ -155,6 +155,35 @@ def test_nobody_starves() -> None:
     running.result(PATIENCE)
 
 
+@locks
+def test_handed_over_before_the_next_one_has_come_round(kind: Any) -> None:
+    """Who has been overtaken once is given the lock; until he runs, it is nobody else's, not even the releaser's."""
+    for _ in range(100):
+        lock, got, go_on = kind(), threading.Event(), threading.Event()
+
+        def wait(lock: Any = lock, got: threading.Event = got, go_on: threading.Event = go_on) -> None:
+            with lock:
+                got.set()
+                go_on.wait(PATIENCE)
+
+        lock.acquire()
+        waiting = in_thread(wait)
+        until_waiting(lock)
+        lock.release()
+        overtaken = lock.acquire(blocking=False)
+        if overtaken:
+            until_waiting(lock)  # again
+            lock.release()
+            assert not lock.acquire(blocking=False)
+        assert got.wait(PATIENCE)
+        assert not lock.acquire(blocking=False)
+        go_on.set()
+        waiting.result(PATIENCE)
+        if overtaken:
+            return
+    pytest.fail("nobody was ever overtaken")
+
+
 def test_first_come_first_served() -> None:
     """Those who wait get it in their order, when nobody comes in between."""
     lock, order = Lock(), list[int]()
