@@ -1,0 +1,1 @@
+"""From XSD files to components: gathering, checking, reading."""

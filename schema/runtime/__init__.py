@@ -1,0 +1,1 @@
+"""What is there while documents are read and written."""

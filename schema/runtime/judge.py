@@ -1,0 +1,138 @@
+"""libxml2, the only judge of instances: parsing and validation, with nothing loaded from anywhere.
+
+A document goes through ``parse`` (which refuses a DOCTYPE, so that no entity is ever expanded while validating: libxml2
+before 2.15.3 can crash there, CVE-2026-6732) and then ``verdict``, one C call without the interpreter lock. Only when
+the verdict is no, errors are collected, in a second validation under a lock: lxml's ``error_log`` belongs to the
+schema, not to the call, and gets mixed up between threads.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import TYPE_CHECKING
+
+from lxml import etree
+
+from schema.errors import LimitExceeded, Problem, SchemaError, ValidationError
+
+if TYPE_CHECKING:
+    from schema.model.sources import Bundle
+
+__all__ = ["MAX_BYTES", "Judge", "compile_bundle", "parse"]
+
+MAX_BYTES = 8 << 20  # of one document, by default
+_URL = "evschema:///"
+
+
+class _BundleResolver(etree.Resolver):
+    """Gives libxml2 the documents of a bundle, and nothing else."""
+
+    def __init__(self, texts: dict[str, bytes]) -> None:
+        super().__init__()
+        self.texts = texts
+
+    def resolve(self, system_url: str, public_id: str | None, context: object) -> object:  # type: ignore[override]
+        data = self.texts.get(os.path.basename(system_url))
+        if data is None:
+            return self.resolve_empty(context)
+        return self.resolve_string(data, context, base_url=_URL + os.path.basename(system_url))
+
+
+_build_lock = threading.Lock()  # libxml2 builds schemas in one thread at a time
+
+
+def compile_texts(texts: dict[str, bytes], main: str) -> etree.XMLSchema:
+    """libxml2's compiled schema. Raises lxml.etree.XMLSchemaParseError."""
+    parser = etree.XMLParser(resolve_entities=False, load_dtd=False, no_network=True)
+    parser.resolvers.add(_BundleResolver(texts))
+    with _build_lock:
+        return etree.XMLSchema(etree.fromstring(texts[main], parser, base_url=_URL + main))
+
+
+def compile_bundle(bundle: Bundle) -> etree.XMLSchema:
+    """libxml2's compiled schema. Raises SchemaError with everything that libxml2 finds."""
+    texts = {name: document.data for name, document in bundle.documents.items()}
+    try:
+        return compile_texts(texts, bundle.main)
+    except etree.XMLSchemaParseError as error:
+        problems = [
+            Problem(
+                "schema-invalid",
+                e.message.strip(),
+                line=e.line or None,
+                source=bundle.origin(e.filename or bundle.main),
+            )
+            for e in error.error_log
+            if e.level >= etree.ErrorLevels.ERROR
+        ]
+        raise SchemaError(problems or [Problem("schema-invalid", str(error))]) from None
+
+
+def _parser() -> etree.XMLParser:
+    return etree.XMLParser(
+        resolve_entities=False,
+        load_dtd=False,
+        no_network=True,
+        huge_tree=False,
+        remove_comments=True,
+        remove_pis=True,
+    )
+
+
+class _Parsers(threading.local):
+    """A parser for each thread: a shared one is locked while it works."""
+
+    def __init__(self) -> None:
+        self.parser = _parser()
+
+
+_parsers = _Parsers()
+
+
+def parse(data: bytes, max_bytes: int = MAX_BYTES) -> etree._Element:
+    """The root element. Raises ValidationError: not well-formed, or a DOCTYPE; LimitExceeded: over ``max_bytes``."""
+    if len(data) > max_bytes:
+        raise LimitExceeded([Problem("limit", f"the document has {len(data)} bytes, {max_bytes} are allowed")])
+    try:
+        root = etree.fromstring(data, _parsers.parser)
+    except etree.XMLSyntaxError as error:
+        raise ValidationError([Problem("xml-not-well-formed", str(error.msg), line=error.lineno)]) from None
+    except ValueError as error:  # a str with an encoding declaration, NUL
+        raise ValidationError([Problem("xml-not-well-formed", str(error))]) from None
+    if root.getroottree().docinfo.internalDTD is not None:
+        raise ValidationError([Problem("doctype-refused", "a document with a DOCTYPE is refused", line=1)])
+    return root
+
+
+class Judge:
+    """Validates trees against one schema, from any number of threads."""
+
+    def __init__(self, compiled: etree.XMLSchema) -> None:
+        self._schema = compiled
+        self._lock = threading.Lock()
+        self.verdict = compiled.validate
+
+    def problems(self, root: etree._Element, limit: int) -> tuple[list[Problem], int]:
+        """All faults of a tree up to ``limit``, and how many there are beyond."""
+        from schema.runtime.messages import describe
+
+        with self._lock:
+            try:
+                valid = self._schema.validate(root)
+                entries = [] if valid else list(self._schema.error_log)
+            except etree.XMLSchemaValidateError as error:
+                return [Problem("limit", f"the validator gave up: {error}")], 0
+        return describe(entries, root, limit)
+
+    def check(self, root: etree._Element, limit: int) -> None:
+        """Raises ValidationError unless the tree is valid."""
+        try:
+            if self.verdict(root):
+                return
+        except etree.XMLSchemaValidateError:
+            pass  # such as a pattern that is too hard for a value: not valid, as problems() says
+        problems, more = self.problems(root, limit)
+        if not problems:
+            problems = [Problem("cvc", "the document is not valid")]
+        raise ValidationError(problems, more=more)

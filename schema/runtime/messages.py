@@ -1,0 +1,78 @@
+"""libxml2's findings, as problems: stable codes, readable paths, the rule in words."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from lxml import etree
+
+from schema.errors import Problem
+from schema.model.components import local
+
+__all__ = ["describe", "readable_path"]
+
+# SCHEMAV_CVC_MAXEXCLUSIVE_VALID and the like; these words have capitals inside in the standard's names.
+_CAPITALS = {
+    "minlength": "minLength", "maxlength": "maxLength", "mininclusive": "minInclusive", "maxinclusive": "maxInclusive",
+    "minexclusive": "minExclusive", "maxexclusive": "maxExclusive", "totaldigits": "totalDigits",
+    "fractiondigits": "fractionDigits", "idc": "identity-constraint",
+}  # fmt: skip
+_PREFIX = re.compile(r"^Element '[^']*'(?:, attribute '([^']*)')?: (?:\[facet '[^']*'\] )?")
+_VALUE = re.compile(r"^The value '(.*?)' |^'(.*?)' is not a valid value", re.DOTALL)
+_STEP = re.compile(r"\*(?:\[(\d+)\])?$")
+
+
+def _code(name: str) -> str:
+    name = name.removeprefix("SCHEMAV_").lower()
+    parts = [_CAPITALS.get(part, part) for part in name.split("_")]
+    # cvc-complex-type.2.4: numbers are set off by dots
+    code = parts[0]
+    for part in parts[1:]:
+        code += ("." if part[0].isdigit() else "-") + part
+    return code
+
+
+def readable_path(element: etree._Element) -> str:
+    """``/order/items/item[3]``: local names; a number where siblings share the name."""
+    steps: list[str] = []
+    node: etree._Element | None = element
+    while node is not None:
+        parent = node.getparent()
+        name = local(str(node.tag))
+        if parent is not None:
+            same = [child for child in parent.iterchildren() if local(str(child.tag)) == name]
+            if len(same) > 1:
+                name += f"[{same.index(node) + 1}]"
+        steps.append(name)
+        node = parent
+    return "/" + "/".join(reversed(steps))
+
+
+def _find(root: etree._Element, path: str) -> etree._Element | None:
+    """The element behind libxml2's path, such as ``/*/*[2]/item``."""
+    try:
+        found = root.getroottree().xpath(path)
+    except etree.XPathError:
+        return None
+    first = found[0] if isinstance(found, list) and found else None
+    return first if isinstance(first, etree._Element) else None
+
+
+def describe(entries: Sequence[etree._LogEntry], root: etree._Element, limit: int) -> tuple[list[Problem], int]:
+    """Problems of the first ``limit`` entries, and how many are left."""
+    problems = []
+    for entry in entries[:limit]:
+        message = entry.message.strip()
+        prefix = _PREFIX.match(message)
+        attribute = prefix[1] if prefix else None
+        if prefix:
+            message = message[prefix.end() :]
+        element = _find(root, entry.path) if entry.path else None
+        path = readable_path(element) if element is not None else ""
+        if attribute:
+            path += f"/@{local(attribute)}"
+        value = _VALUE.match(message)
+        text = next((group for group in value.groups() if group is not None), None) if value else None
+        problems.append(Problem(_code(entry.type_name), message, path, entry.line or None, text))
+    return problems, max(0, len(entries) - limit)

@@ -1,0 +1,165 @@
+"""What generated writers use besides the classes: they begin with ``from schema.runtime.writing import *``.
+
+Writers return text that stands between ``<name`` and ``</name>``. Everything that is not made by us alone is escaped
+here; what cannot be said in XML at all (U+0000) is found when libxml2 parses the result.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from msgspec import UNSET
+
+from schema.values import (
+    WRITE_BOOLEAN,
+    AnyElement,
+    QName,
+    write_base64,
+    write_decimal,
+    write_float,
+    write_hex,
+    write_int,
+)
+
+__all__ = [
+    "UNSET",
+    "WRITE_BOOLEAN",
+    "J",
+    "Prefixes",
+    "by_class",
+    "esc",
+    "esc_attribute",
+    "write_any",
+    "write_any_as",
+    "write_any_attributes",
+    "write_base64",
+    "write_decimal",
+    "write_float",
+    "write_hex",
+    "write_int",
+    "write_names",
+]
+
+J = "".join
+
+
+def esc(text: str) -> str:
+    """Text in content. Carriage returns are kept from XML's line end rule."""
+    if text.isalnum():
+        return text
+    if "&" in text:
+        text = text.replace("&", "&amp;")
+    if "<" in text:
+        text = text.replace("<", "&lt;")
+    if ">" in text:
+        text = text.replace(">", "&gt;")
+    if "\r" in text:
+        text = text.replace("\r", "&#13;")
+    return text
+
+
+def esc_attribute(text: str) -> str:
+    """Text in an attribute between double quotes. White space is kept from XML's attribute value rule."""
+    if text.isalnum():
+        return text
+    text = esc(text)
+    if '"' in text:
+        text = text.replace('"', "&quot;")
+    if not text.isprintable():
+        text = text.replace("\t", "&#9;").replace("\n", "&#10;")
+    return text
+
+
+class Prefixes:
+    """Prefixes that names in values need, declared where they are used."""
+
+    __slots__ = ("_known",)
+
+    def __init__(self) -> None:
+        self._known: dict[str, str] = {}
+
+    def of(self, uri: str) -> str:
+        """The prefix for a namespace."""
+        return self._known.setdefault(uri, f"q{len(self._known)}")
+
+    def __str__(self) -> str:
+        return J([f' xmlns:{prefix}="{esc_attribute(uri)}"' for uri, prefix in self._known.items()])
+
+
+_NCNAME = re.compile(r"(?!\d)[\w\-.\u00b7]+")
+
+
+def _ncname(name: str) -> str:
+    """The name, if it is one: nothing that could end a tag or begin an attribute gets through."""
+    if not _NCNAME.fullmatch(name):
+        raise ValueError(f"{name!r} is no XML name")
+    return name
+
+
+def _split(name: str) -> tuple[str, str]:
+    value = QName.parse(name)
+    return value.namespace, _ncname(value.local)
+
+
+_XML = "http://www.w3.org/XML/1998/namespace"
+
+
+def _attributes(attributes: Mapping[str, str]) -> str:
+    """All with declarations of their own."""
+    parts = []
+    for number, (name, value) in enumerate(attributes.items()):
+        uri, plain = _split(name)
+        if uri == _XML:
+            plain = f"xml:{plain}"
+        elif uri:
+            parts.append(f' xmlns:_a{number}="{esc_attribute(uri)}"')
+            plain = f"_a{number}:{plain}"
+        parts.append(f' {plain}="{esc_attribute(value)}"')
+    return J(parts)
+
+
+def write_any_attributes(attributes: Mapping[str, str]) -> str:
+    """What xs:anyAttribute lets through."""
+    return _attributes(attributes) if attributes else ""
+
+
+def write_any(element: AnyElement) -> str:
+    """The whole element, with every declaration it needs."""
+    uri, name = _split(element.name)
+    declared = J([f' xmlns:{_ncname(prefix)}="{esc_attribute(u)}"' for prefix, u in element.namespaces.items()])
+    content = J([esc(item) if isinstance(item, str) else write_any(item) for item in element.content])
+    return f'<{name} xmlns="{esc_attribute(uri)}"{declared}{_attributes(element.attributes)}>{content}</{name}>'
+
+
+def write_any_as(tag: str, element: AnyElement, declarations: str = "") -> str:
+    """The content of an xs:anyType element, under the name that the schema gives it."""
+    declared = J([f' xmlns:{_ncname(prefix)}="{esc_attribute(u)}"' for prefix, u in element.namespaces.items()])
+    content = J([esc(item) if isinstance(item, str) else write_any(item) for item in element.content])
+    return f"<{tag}{declarations}{declared}{_attributes(element.attributes)}>{content}</{tag}>"
+
+
+def write_names(tag: str, write: Callable[[Prefixes], str], declarations: str = "") -> str:
+    """An element whose text holds names that need prefixes."""
+    prefixes = Prefixes()
+    text = write(prefixes)
+    return f"<{tag}{declarations}{prefixes}>{text}</{tag}>"
+
+
+def by_class(own: Any, writers: Mapping[Any, tuple[str, str, Callable[[Any], str]]]) -> Callable[[Any], str]:
+    """A writer that says xsi:type when the object is of another class than the declared one (``own``)."""
+
+    def write(value: Any) -> str:
+        cls = type(value)
+        try:
+            uri, name, writer = writers[cls]
+        except KeyError:
+            raise TypeError(f"{cls.__name__} is none of {', '.join(c.__name__ for c in writers)}") from None
+        if cls is own:
+            return writer(value)
+        if not uri:
+            return f' xsi:type="{name}"{writer(value)}'
+        return f' xmlns:t="{esc_attribute(uri)}" xsi:type="t:{name}"{writer(value)}'
+
+    return write
