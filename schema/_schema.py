@@ -1,27 +1,67 @@
-"""``Schema``: one compiled schema and everything that can be done with it."""
+"""``Schema``: one compiled schema and everything that can be done with it.
+
+What it needs comes from ``Parts``: made on the spot by ``load`` (``schema/_load.py``), or imported from the package
+that ``evschema compile`` has written (``schema/_compiled.py``). Everything but the classes is made on first use.
+"""
 
 from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from lxml import etree
 
-from schema.codegen import classes, xml_reader, xml_writer
-from schema.codegen.plan import Plan, make_plan
-from schema.errors import Problem, SchemaError, ValidationError
-from schema.model.build import build
-from schema.model.components import local
-from schema.model.sources import gather
+from schema.errors import Problem, ValidationError
 from schema.runtime.judge import MAX_BYTES, Judge, parse
 
-__all__ = ["Schema", "load"]
+if TYPE_CHECKING:
+    from schema.codegen.plan import Plan
+
+__all__ = ["Parts", "RootInfo", "Schema", "load"]
 
 MAX_ERRORS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class RootInfo:
+    """A root element without the plan: Clark name, short name, the classes that its objects may have ("": not
+    complex).
+    """
+
+    xml: str
+    name: str
+    classes: tuple[str, ...]
+    main: bool
+
+
+class Parts(Protocol):
+    """Where a Schema gets its parts from. Each method is called once, under a lock."""
+
+    @property
+    def name(self) -> str:
+        """The schema's short name."""
+
+    @property
+    def classes(self) -> Mapping[str, Any]:
+        """The generated classes by name."""
+
+    @property
+    def roots(self) -> tuple[RootInfo, ...]:
+        """What documents may start with."""
+
+    def plan(self) -> Plan:
+        """The whole plan."""
+
+    def unit(self, name: str) -> dict[str, Any]:
+        """The globals of one of ``schema.codegen.units.UNITS``."""
+
+    def judge(self) -> etree.XMLSchema:
+        """libxml2's compiled schema."""
 
 
 class Schema:
@@ -29,42 +69,46 @@ class Schema:
     module.
     """
 
-    def __init__(self, plan: Plan, judge: etree.XMLSchema, name: str) -> None:
-        self.plan = plan
-        self.name = name
-        self.judge = Judge(judge)
-        self.max_bytes = MAX_BYTES
-        self.max_errors = MAX_ERRORS
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
         self._lock = threading.RLock()
         self._units: dict[str, dict[str, Any]] = {}
-        self.classes = self._make_classes()
-        self._roots_by_class: dict[type, list[str]] = {}
-        for root in plan.roots.values():
-            if root.field.target is not None:
-                for member in root.field.target.family:
-                    self._roots_by_class.setdefault(self.classes[member.name], []).append(root.xml)
+        self.name = parts.name
+        self.classes = parts.classes
+        self.max_bytes = MAX_BYTES
+        self.max_errors = MAX_ERRORS
+        self.roots = {root.xml: root for root in parts.roots}
+        self._roots_by_class: dict[str, list[str]] = {}
+        for root in parts.roots:
+            for name in root.classes:
+                self._roots_by_class.setdefault(name, []).append(root.xml)
 
-    # --- generated code ------------------------------------------------------------------------------------------
+    def __repr__(self) -> str:
+        return f"<Schema {self.name}: {', '.join(root.name for root in self.roots.values())}>"
 
-    def _make_classes(self) -> dict[str, Any]:
-        import sys
+    # --- parts, on first use -------------------------------------------------------------------------------------
 
-        source = classes.emit(self.plan, f"Classes of {self.name}.")
-        module = ModuleType(f"schema.loaded.{self.name}_{id(self):x}")
-        sys.modules[module.__name__] = module  # msgspec resolves annotations there
-        exec(compile(source, f"<{self.name}: classes>", "exec"), module.__dict__)
-        return module.__dict__
+    @cached_property
+    def plan(self) -> Plan:
+        """The plan: what the classes look like and why."""
+        with self._lock:
+            return self._parts.plan()
 
-    def unit(self, name: str, emit: Callable[[Plan], str]) -> dict[str, Any]:
-        """The globals of a generated part, made on first use."""
+    @cached_property
+    def judge(self) -> Judge:
+        """Validates trees."""
+        with self._lock:
+            known = self.__dict__.get("judge")
+            return known if isinstance(known, Judge) else Judge(self._parts.judge())
+
+    def unit(self, name: str) -> dict[str, Any]:
+        """The globals of a generated part."""
         found = self._units.get(name)
         if found is None:
             with self._lock:
                 found = self._units.get(name)
                 if found is None:
-                    found = {c.name: self.classes[c.name] for c in self.plan.classes if not c.abstract}
-                    exec(compile(emit(self.plan), f"<{self.name}: {name}>", "exec"), found)
-                    self._units[name] = found
+                    found = self._units[name] = self._parts.unit(name)
         return found
 
     # --- XML -----------------------------------------------------------------------------------------------------
@@ -80,58 +124,69 @@ class Schema:
 
     def from_xml(self, data: bytes) -> Any:
         """The object of a valid document. Raises ValidationError."""
-        root = self._tree(data)
-        reader = self.unit("xml reader", xml_reader.emit)["ROOTS"].get(root.tag)
+        return self._read(self._tree(data))
+
+    def _read(self, root: etree._Element) -> Any:
+        reader = self.unit("xml_reader")["ROOTS"].get(root.tag)
         if reader is None:
-            raise ValidationError(
-                [Problem("unknown-root", f"{root.tag!s} is none of the roots", f"/{local(str(root.tag))}")]
-            )
-        return reader(root)
+            message = f"{root.tag!s} is none of the root elements {self._root_names()}"
+            raise ValidationError([Problem("unknown-root", message, f"/{etree.QName(root).localname}")])
+        try:
+            return reader(root)
+        except ValueError as error:  # valid, but beyond Python: an integer of more than 4300 digits
+            raise ValidationError([Problem("limit", str(error))]) from None
 
     def to_xml(self, value: Any, *, root: str | None = None) -> bytes:
-        """The valid document of an object. Raises ValidationError."""
+        """The valid document of an object. ``root``: the element, where the class does not tell. Raises
+        ValidationError.
+        """
         data, _ = self._write(value, root)
         return data
 
     def _write(self, value: Any, root: str | None) -> tuple[bytes, etree._Element]:
-        unit = self.unit("xml writer", xml_writer.emit)
+        data = self._text(value, root)
+        return data, self._tree(data)
+
+    def _text(self, value: Any, root: str | None) -> bytes:
+        """The document of an object, not judged yet."""
+        unit = self.unit("xml_writer")
         xml = self.root_of(value, root)
-        default = unit["DEFAULT"]
         try:
             body = unit["ROOTS"][xml](value, "\0")
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise ValidationError([Problem("wrong-type", str(error))]) from None
-        declared = f' xmlns="{default}"' if default else ""
-        for prefix, uri in unit["DECLARATIONS"].items():
-            if f"{prefix}:" in body:
-                declared += f' xmlns:{prefix}="{uri}"'
-        data = f"<?xml version='1.0' encoding='UTF-8'?>\n{body.replace(chr(0), declared, 1)}".encode()
-        return data, self._tree(data)
+        declared = unit["DEFAULT"]
+        for mark, declaration in unit["DECLARATIONS"]:
+            if mark in body:
+                declared += declaration
+        return f"<?xml version='1.0' encoding='UTF-8'?>\n{body.replace(chr(0), declared, 1)}".encode(
+            errors="surrogatepass"
+        )
 
     def validate(self, value: Any, *, root: str | None = None) -> None:
         """Raises ValidationError unless the object is valid."""
         self._write(value, root)
 
+    # --- roots ---------------------------------------------------------------------------------------------------
+
     def root_of(self, value: Any, root: str | None) -> str:
         """The root element (Clark name) for an object. ``root``: a Clark or local name. Raises ValidationError."""
         if root is not None:
-            for known in self.plan.roots.values():
+            for known in self.roots.values():
                 if root in (known.xml, known.name):
                     return known.xml
-            raise ValidationError([Problem("unknown-root", f"{root!r} is none of {self._root_names()}")])
-        found = self._roots_by_class.get(type(value), [])
+            raise ValidationError([Problem("unknown-root", f"{root!r} is none of the roots {self._root_names()}")])
+        found = self._roots_by_class.get(type(value).__name__, [])
         if len(found) == 1:
             return found[0]
-        for xml in found or self.plan.roots:
-            if self.plan.roots[xml].main or len(self.plan.roots) == 1:
+        for xml in found or self.roots:
+            if self.roots[xml].main or len(self.roots) == 1:
                 return xml
-        hint = "say which root element: root=..."
-        raise ValidationError(
-            [Problem("unknown-root", f"{type(value).__name__} could be any of {self._root_names()}; {hint}")]
-        )
+        message = f"{type(value).__name__} could be any of {self._root_names()}; say which element: root=..."
+        raise ValidationError([Problem("unknown-root", message)])
 
     def _root_names(self) -> str:
-        return ", ".join(root.name for root in self.plan.roots.values())
+        return ", ".join(root.name for root in self.roots.values())
 
 
 def load(
@@ -147,11 +202,6 @@ def load(
     (Clark names); by default those of the main namespace. ``locations`` leads namespaces and locations to local files;
     ``allow`` lists the folders that may be read. Raises SchemaError.
     """
-    bundle = gather(source, locations=locations, allow=allow)
-    components, judge = build(bundle)
-    if not components.elements:
-        raise SchemaError(
-            [Problem("schema-unsupported", "the schema declares no global element, so nothing could start a document")]
-        )
-    name = bundle.main.partition("-")[2].removesuffix(".xsd")
-    return Schema(make_plan(components, roots), judge, name)
+    from schema._load import load_parts  # what compiles is not imported where compiled packages are used
+
+    return Schema(load_parts(source, roots=roots, locations=locations, allow=allow))

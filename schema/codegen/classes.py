@@ -13,8 +13,7 @@ from schema.codegen.plan import Class, Field, Plan
 
 __all__ = ["annotation", "emit", "exports"]
 
-_HEAD = '''\
-"""{doc}"""
+_HEAD = """
 
 from __future__ import annotations
 
@@ -27,7 +26,10 @@ from schema.values import (
     BOOLEANS, AnyElement, Date, DateTime, Duration, GDay, GMonth, GMonthDay, GYear, GYearMonth, QName, Time, collapse,
     read_base64, read_date, read_datetime, read_hex, read_time, replace,
 )
-'''
+"""
+_COMPILED_HEAD = _HEAD.replace("from decimal", "# ruff: noqa\nfrom decimal").replace(
+    "from schema.values", "from schema import Schema\nfrom schema._compiled import bind\nfrom schema.values"
+)
 
 
 def docstring(text: str, fallback: str, indent: str) -> str:
@@ -123,11 +125,14 @@ def exports(plan: Plan) -> dict[str, str]:
     return names
 
 
-def emit(plan: Plan, doc: str, tail: Iterable[str] = ()) -> str:
+def emit(plan: Plan, doc: str, tail: Iterable[str] = (), *, compiled: bool = False) -> str:
     """The source of the module with the classes."""
     aliases = exports(plan)
+    head = _COMPILED_HEAD if compiled else _HEAD
     names = sorted([*(c.name for c in plan.classes if not c.abstract), *aliases])
-    parts = [_HEAD.format(doc=docstring(doc, "Generated.", "").strip('"\n ')), f"__all__ = {names!r}"]
+    if compiled:
+        names.append("SCHEMA")
+    parts = [docstring(doc, "Generated.", "") + head, f"__all__ = {names!r}"]
     parts += [_class(c) for c in plan.classes if not c.abstract]
     parts += [f"{name}: TypeAlias = {target}" for name, target in sorted(aliases.items())]
     parts += tail

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from schema.codegen.plan import All, Class, Field, Leaf, Node, Plan, Sequence_, namespaces
 from schema.codegen.source import Source
 from schema.model.components import XSI, local, namespace
+from schema.runtime.writing import esc_attribute
 
 __all__ = ["Names", "emit"]
 
@@ -224,7 +225,8 @@ class _Writer(Source):
 
 
 def emit(plan: Plan) -> str:
-    """The source of the writers. It expects the classes in its globals and defines ``ROOTS`` and ``DECLARATIONS``.
+    """The source of the writers. It expects the classes in its globals and defines ``ROOTS``, ``DEFAULT``,
+    ``DECLARATIONS``.
 
     ``ROOTS`` leads from a root's Clark name to its tag and a function that gives the whole element without
     declarations.
@@ -246,8 +248,12 @@ def emit(plan: Plan) -> str:
         with source.block(f"def root{number}(x, D):"):
             _root(source, root.field)
         source.line(f"ROOTS[{xml!r}] = root{number}")
-    source.line(f"DEFAULT = {names.default!r}")
-    source.line(f"DECLARATIONS = {dict(names.declarations())!r}")
+    default = f' xmlns="{esc_attribute(names.default)}"' if names.default else ""
+    source.line(f"DEFAULT = {default!r}")
+    declarations = [
+        (f"{prefix}:", f' xmlns:{prefix}="{esc_attribute(uri)}"') for prefix, uri in names.declarations().items()
+    ]
+    source.line(f"DECLARATIONS = {declarations!r}")
     return source.text()
 
 

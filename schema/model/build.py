@@ -19,6 +19,7 @@ from xmlschema.validators import XsdAnyElement, XsdGroup
 
 from schema.errors import Problem, SchemaError
 from schema.model import components as c
+from schema.model.metaschema import checker, valid_documents
 from schema.model.sources import Bundle
 from schema.runtime.judge import compile_bundle
 
@@ -40,9 +41,9 @@ def _second_opinion(bundle: Bundle, folder: Path) -> xmlschema.XMLSchema10:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return xmlschema.XMLSchema10(
-                str(folder / bundle.main), base_url=str(folder), allow="sandbox", defuse="always"
-            )
+            valid = valid_documents(document.data for document in bundle.documents.values())
+            judge = checker() if valid else xmlschema.XMLSchema10
+            return judge(str(folder / bundle.main), base_url=str(folder), allow="sandbox", defuse="always")
     except xmlschema.XMLSchemaException as error:
         message = str(getattr(error, "message", None) or error).strip()
         line = getattr(error, "sourceline", None)

@@ -77,6 +77,11 @@ class Bundle:
     main: str
     documents: Mapping[str, Document]
 
+    @property
+    def name(self) -> str:
+        """A short name for the schema: that of its main file."""
+        return self.main.partition("-")[2].removesuffix(".xsd").strip("_.") or "schema"
+
     def origin(self, name: str) -> str:
         """The file behind a name of the bundle, for messages."""
         document = self.documents.get(os.path.basename(name))

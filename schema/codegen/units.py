@@ -1,0 +1,30 @@
+"""The generated parts of a schema besides its classes: what each is called and who writes its source.
+
+A part is Python source that expects the classes in its globals. It is made when it is first needed: at run time from
+the plan, in a compiled package by an import.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from schema._schema import RootInfo
+from schema.codegen import xml_reader, xml_writer
+from schema.codegen.plan import Plan
+
+__all__ = ["UNITS", "root_infos"]
+
+UNITS: dict[str, Callable[[Plan], str]] = {
+    "xml_reader": xml_reader.emit,
+    "xml_writer": xml_writer.emit,
+}
+
+
+def root_infos(plan: Plan) -> tuple[RootInfo, ...]:
+    """Of all roots, the main one first."""
+    infos = []
+    for root in plan.roots.values():
+        target = root.field.target
+        names = tuple(member.name for member in target.family) if target is not None else ()
+        infos.append(RootInfo(root.xml, root.name, names, root.main))
+    return tuple(infos)
