@@ -5,6 +5,7 @@
   it open: a reader of the pipe never sees its end (a blocking read hangs for ever), a writer gets no ``EPIPE``, a loop
   that opens and closes runs out of descriptors. `close` defers only if there *is* such a watcher, which is gevent's own
   rule for closing sockets.
+* Locks between the hubs of several threads: see locks.py.
 * Start-up time. For each of its 25 steps gevent looks for plug-ins in the metadata of all installed packages, which
   takes twice as long as the patching itself and grows with their number. One look by `has_plugins` says whether there
   are any; hardly anybody has.
@@ -23,6 +24,8 @@ import gevent.os
 from gevent import monkey
 from gevent._hub_local import get_hub_if_exists
 
+from evpy.runtime.locks import share_locks
+
 __all__ = ["close", "has_plugins", "patch_all"]
 
 _native_close = monkey.get_original("os", "close")
@@ -33,7 +36,8 @@ _being_closed: Any = getattr(gevent.os, "_closing_fd_to_event", {})
 def patch_all() -> None:
     """Make the standard library cooperative. To be called once, on the main thread, before anything is imported."""
     with contextlib.nullcontext() if has_plugins(sys.path) else _without_plugins():
-        monkey.patch_all()
+        monkey.patch_all(Event=False, queue=False)
+    share_locks()
     if _deferred_close is not None:
         os.close = close
 

@@ -63,8 +63,8 @@ def test_it_is_what_a_patched_program_has():
         from evpy.runtime.patch import patch_all
         patch_all()
         print(os.close.__module__, threading.Lock)"""
-    got = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=LIMIT, check=True)
-    assert got.stdout == "evpy.runtime.patch <class 'gevent.thread.LockType'>\n"
+    got = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, timeout=LIMIT, check=True)
+    assert got.stdout == "evpy.runtime.patch <class 'efio._locks.Lock'>\n"
 
 
 def plugin(directory, metadata="some-1.0.dist-info"):
@@ -80,7 +80,7 @@ def test_plugins_of_gevent_are_called_if_there_are_any(tmp_path):
     path = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])
     for expected in ("", "told of GeventDidPatchAllEvent\n"):
         got = subprocess.run(
-            [sys.executable, "-c", code],
+            [sys.executable, "-P", "-c", code],
             capture_output=True,
             text=True,
             timeout=LIMIT,
@@ -112,5 +112,5 @@ def test_gevents_own_way_is_back_after_the_patching():
         from evpy.runtime.patch import patch_all
         patch_all()
         print(gevent.events.notify_and_call_entry_points is before, 'importlib.metadata' in sys.modules)"""
-    got = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=LIMIT, check=True)
+    got = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, timeout=LIMIT, check=True)
     assert got.stdout == "True False\n"
