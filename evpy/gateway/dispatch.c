@@ -24,7 +24,7 @@ uint32_t ev_slab_alloc(ev_engine *e)
     efio_slab_hold(&s->cookie);
     p->conn = NULL;
     p->worker_done = true;
-    p->queued = p->finished = false;
+    p->queued = p->finished = p->fetching = p->fetched = false;
     s->tries = s->crashes = 0;
     uint64_t used = e->n_slabs - e->n_free;
     atomic_store_explicit(&e->cnt->slabs_used, used, memory_order_relaxed);

@@ -115,6 +115,8 @@ void ev_engine_close(ev_engine *e)
         free(c);
     }
     e->graveyard = e->spare = NULL;
+    ev_fetch_close(e->fetcher);
+    e->fetcher = NULL;
     free(e->free_slabs);
     free(e->priv);
     free(e->central);
@@ -189,7 +191,7 @@ int ev_engine_turn(ev_engine *e, int64_t timeout_ns)
         if (due >= 0 && (t < 0 || due < t)) t = due;
     }
     efio_wake_prepare(wake); /* in inline mode the hub sleeps for us, after turns that did not wait */
-    if (ev_workers_ready(e)) t = 0;
+    if (ev_workers_ready(e) || ev_fetch_ready(e->fetcher)) t = 0;
     int n = wait_events(e, ev, t);
     if (timeout_ns || n) efio_wake_cancel(wake);
     housekeeping(e);
@@ -202,6 +204,7 @@ int ev_engine_turn(ev_engine *e, int64_t timeout_ns)
             ev_conn_event(e, ev[i].data.ptr, ev[i].events);
     }
     int got = ev_workers_collect(e);
+    if (ev_fetch_ready(e->fetcher)) ev_output_fetched(e);
     if (e->dirty) run_dirty(e);
     if (e->central_live) ev_dispatch(e);
     ev_dispatch_flush_wakes(e);

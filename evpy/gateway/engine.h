@@ -1,7 +1,8 @@
 /* The gateway's engine: one per I/O thread (or one inside the worker, in inline mode).
  *
  *   listener.c  accepts                        conn.c    connection states, request input
- *   output.c    responses out of slabs         respond.c answers that the gateway gives by itself
+ *   output.c    responses out of slabs         fetch.c   parts of files that are not in the page cache
+ *   respond.c answers that the gateway gives by itself
  *   dispatch.c  central queue, credit, recall  workers.c what happens when workers come, drain and die
  *   timers.c    deadlines                      accesslog.c  one line per request, off the hot path
  *   engine.c    the turn that drives them all
@@ -23,6 +24,7 @@
 
 #include "evpy/gateway/accesslog.h"
 #include "evpy/gateway/chunked.h"
+#include "evpy/gateway/fetch.h"
 #include "evpy/gateway/http1.h"
 #include "evpy/native/layout.h"
 
@@ -103,6 +105,8 @@ typedef struct {
     bool worker_done; /* FINAL seen (or never handed over) */
     bool finished;    /* a worker has run it to the end; what is left is to write its answer */
     bool queued;      /* in the central queue */
+    bool fetching;    /* a part of its file is being read from disk */
+    bool fetched;     /* ... and has been: to be sent without another look */
     bool fat;         /* free, and its windows keep their pages */
     int file_fd;      /* + 1; 0: none; passed by the worker for its response */
 } ev_slab_priv;
@@ -150,6 +154,7 @@ struct ev_engine {
     char server_line[80];
     uint32_t server_len;
     ev_accesslog *log;
+    ev_fetcher *fetcher;    /* NULL until it is needed */
     int spare_fd;           /* given up to refuse a connection when descriptors run out */
     ev_http1_head tmp_head; /* when there is no slab to parse into */
     uint8_t scratch[EV_SCRATCH];
@@ -211,6 +216,7 @@ uint32_t ev_prefix(ev_engine *e, const ev_conn *c, uint32_t status, uint32_t out
 
 /* output.c */
 void ev_output(ev_engine *e, ev_conn *c); /* writes as much as the socket takes */
+void ev_output_fetched(ev_engine *e);     /* goes on with files whose next part has been read */
 /* Sends these bytes now, or what remains of them before anything else. False: the connection is closed. */
 bool ev_output_bytes(ev_engine *e, ev_conn *c, const uint8_t *p, uint32_t n);
 

@@ -201,9 +201,21 @@ static bool send_file(ev_engine *e, ev_conn *c, ev_slab *s, uint32_t i, uint64_t
         ev_conn_close(e, c); /* promised and not sent: the worker died in between */
         return false;
     }
-    while (s->file_left && c->writable && *budget) {
+    while (s->file_left && c->writable && *budget && !p->fetching) {
         off_t off = (off_t)s->file_offset;
         size_t want = s->file_left < FILE_CHUNK ? (size_t)s->file_left : FILE_CHUNK;
+        size_t cached = p->fetched ? want : ev_fetch_cached(p->file_fd - 1, off, want);
+        if (!cached) {
+            uint64_t word = ev_msg(EV_MSG_NOP, i, efio_cookie_generation(cookie));
+            p->fetching = ev_fetch(&e->fetcher, &e->hdr->io_wake[e->io], p->file_fd - 1, off, want, word);
+            if (p->fetching) {
+                ev_count(&e->cnt->fetches, 1);
+                break;
+            }
+            cached = want; /* then the disk is waited for here */
+        }
+        p->fetched = false;
+        want = cached;
         ssize_t n = sendfile(c->fd, p->file_fd - 1, &off, want);
         if (n < 0 && errno == EINTR) continue;
         if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
@@ -221,6 +233,19 @@ static bool send_file(ev_engine *e, ev_conn *c, ev_slab *s, uint32_t i, uint64_t
         if ((size_t)n < want) c->writable = false;
     }
     return true;
+}
+
+void ev_output_fetched(ev_engine *e)
+{
+    for (uint64_t word; ev_fetch_done(e->fetcher, &word);) {
+        uint32_t i = ev_msg_slab(word);
+        ev_slab_priv *p = &e->priv[i - e->slab_base];
+        uint64_t cookie = atomic_load_explicit(&ev_slab_at(e->seg, i)->cookie, memory_order_relaxed);
+        if (!p->fetching || efio_cookie_generation(cookie) != ev_msg_gen(word)) continue; /* its client has left */
+        p->fetching = false;
+        p->fetched = true;
+        if (p->conn) ev_engine_mark_dirty(e, p->conn);
+    }
 }
 
 void ev_output(ev_engine *e, ev_conn *c)
@@ -258,7 +283,7 @@ void ev_output(ev_engine *e, ev_conn *c)
         return;
     }
     if (!(flags & EV_OUT_END)) give_room(e, s, i);
-    if (!c->writable)
+    if (!c->writable || e->priv[i - e->slab_base].fetching)
         ev_timer_set(e, c, c->progress_ns + e->hdr->send_timeout);
     else if (!budget)
         ev_engine_mark_dirty(e, c);

@@ -182,6 +182,7 @@ typedef struct {
     _Atomic uint64_t bad_requests, header_timeouts, body_timeouts, keepalive_timeouts, send_timeouts;
     _Atomic uint64_t retried, stale, underscore_fields, continues, upgrades_ignored;
     _Atomic uint64_t bytes_in, bytes_out, turns, wakes, steal_wakes;
+    _Atomic uint64_t fetches; /* parts of files that were not in the page cache */
     _Atomic uint64_t queue_len, queue_max, slabs_used, slabs_max, buffered;
     _Atomic uint64_t log_lines, log_dropped;
     _Atomic uint64_t heartbeat_ns;

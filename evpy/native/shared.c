@@ -131,6 +131,7 @@ const ev_counter_name *ev_counter_names(void)
                                             C(turns),
                                             C(wakes),
                                             C(steal_wakes),
+                                            C(fetches),
                                             C(queue_len),
                                             C(queue_max),
                                             C(slabs_used),
