@@ -1,9 +1,10 @@
 /* Slabs, the central queue, credit, recall: which request goes where, and when.
  *
  * A request waits in the central FIFO until some worker has credit: fewer than `depth` unclaimed entries in its ring
- * and fewer than `concurrency` requests per scheduler thread in work. A worker with a sleeping scheduler thread comes
- * first; otherwise the one with the least to do. What lies in the ring of a worker that turns out to be busy is stolen
- * by the next one that comes round, and ev_stall_check wakes a sleeper for it when nobody does so by himself. */
+ * and fewer than `concurrency` requests per scheduler thread in work. A worker that sleeps comes first, then
+ * one that is awake and not burning CPU, and among equals the one with the least to do. What lies in the ring of a
+ * worker that turns out to be busy is stolen by the next one that comes round, and ev_stall_check wakes a sleeper for
+ * it when nobody does so by himself. */
 #define _GNU_SOURCE
 #include <string.h>
 #include <sys/mman.h>
@@ -163,17 +164,44 @@ static bool is_ready(const ev_engine *e, uint32_t w)
     return (e->workers[w].seen & 15) == EV_WORKER_READY;
 }
 
-/* In one stretch of Python for so long that it will hardly come round soon: all its awake threads are. */
-static bool is_burning(ev_engine *e, ev_worker_slot *slot)
+/* In one stretch of Python for so long that it will hardly come round soon. Whatever else its process does in Python
+ * waits for the interpreter lock, at least until the switch interval is over. */
+static bool is_burning(const ev_engine *e, const ev_thread_slot *th)
 {
+    return atomic_load_explicit(&((ev_thread_slot *)th)->current, memory_order_relaxed) &&
+           e->now_ns >=
+               atomic_load_explicit(&((ev_thread_slot *)th)->current_since_ns, memory_order_relaxed) + BURNING_NS;
+}
+
+typedef struct {
+    uint32_t sleeping, burning, coming; /* threads: asleep; awake, but for long in Python; awake otherwise */
+} ev_crew;
+
+static ev_crew crew_of(ev_engine *e, ev_worker_slot *slot)
+{
+    ev_crew crew = {0};
     for (uint32_t t = 0; t < e->hdr->threads; t++) {
         ev_thread_slot *th = &slot->thread[t];
         if (atomic_load_explicit(&th->state, memory_order_relaxed) != EV_THREAD_RUNNING) continue;
-        uint64_t since = atomic_load_explicit(&th->current_since_ns, memory_order_relaxed);
-        bool at_it = atomic_load_explicit(&th->current, memory_order_relaxed) != 0;
-        if (!at_it || e->now_ns < since + BURNING_NS) return false;
+        if (efio_wake_is_sleeping(&th->wake))
+            crew.sleeping++;
+        else if (is_burning(e, th))
+            crew.burning++;
+        else
+            crew.coming++;
     }
-    return true;
+    return crew;
+}
+
+/* How soon a worker can begin a request: a process that sleeps at once; one that is awake when it comes round; one with
+ * a burning thread when another of its threads gets the interpreter lock; one whose threads all burn at the end of
+ * that. */
+enum { ASLEEP, AWAKE, SHARED, BURNING };
+
+static unsigned readiness(ev_crew crew, uint32_t owed)
+{
+    if (crew.burning) return crew.sleeping > owed || crew.coming ? SHARED : BURNING;
+    return crew.coming || owed ? AWAKE : ASLEEP;
 }
 
 /* The worker to get the next request, or -1. */
@@ -189,9 +217,8 @@ static int pick(ev_engine *e)
         uint32_t active = active_requests(e, slot);
         uint32_t threads = atomic_load_explicit(&slot->threads, memory_order_relaxed);
         if (active + waiting >= e->hdr->concurrency * (threads ? threads : 1)) continue;
-        bool idle = sleeping_threads(e, slot) > e->workers[w].pend_wake;
         uint64_t score = active + waiting;
-        if (!idle) score += is_burning(e, slot) ? 2ull << 32 : 1ull << 32;
+        score += (uint64_t)readiness(crew_of(e, slot), e->workers[w].pend_wake) << 32;
         if (score < best_score) {
             best_score = score;
             best = (int)w;
@@ -228,21 +255,26 @@ void ev_dispatch(ev_engine *e)
     atomic_store_explicit(&e->cnt->queue_len, e->central_live, memory_order_relaxed);
 }
 
+static bool wake_one(ev_engine *e, ev_worker_slot *slot)
+{
+    for (uint32_t t = 0; t < e->hdr->threads; t++) {
+        if (atomic_load_explicit(&slot->thread[t].state, memory_order_relaxed) != EV_THREAD_RUNNING) continue;
+        if (efio_wake_notify(&slot->thread[t].wake)) return true;
+    }
+    return false;
+}
+
+/* One thread for each worker, and none where one is coming round anyway: two threads that share the interpreter lock
+ * are no faster than one, and each hand-over of the lock costs. If the one that is awake turns out to burn CPU, the
+ * stall check wakes another one. */
 void ev_dispatch_flush_wakes(ev_engine *e)
 {
     for (uint32_t w = 0; w < e->hdr->slots; w++) {
-        uint32_t owed = e->workers[w].pend_wake;
-        if (!owed) continue;
+        if (!e->workers[w].pend_wake) continue;
         e->workers[w].pend_wake = 0;
         ev_worker_slot *slot = ev_worker_at(e->seg, w);
-        atomic_thread_fence(memory_order_seq_cst);
-        for (uint32_t t = 0; t < e->hdr->threads && owed; t++) {
-            if (atomic_load_explicit(&slot->thread[t].state, memory_order_relaxed) != EV_THREAD_RUNNING) continue;
-            if (efio_wake_notify(&slot->thread[t].wake)) {
-                owed--;
-                ev_count(&e->cnt->wakes, 1);
-            }
-        }
+        atomic_thread_fence(memory_order_seq_cst); /* partner: efio_wake_prepare */
+        if (!crew_of(e, slot).coming && wake_one(e, slot)) ev_count(&e->cnt->wakes, 1);
         if (!e->stall_ns) e->stall_ns = e->now_ns + EV_STALL_NS;
     }
 }
@@ -305,16 +337,15 @@ bool ev_stall_check(ev_engine *e)
             sleeping_threads(e, slot) < atomic_load_explicit(&slot->threads, memory_order_relaxed))
             again = true; /* awake: may hold back finished answers until its pass is over */
     }
-    for (uint32_t w = 0; stalled && w < e->hdr->slots; w++) {
-        if (!is_ready(e, w)) continue;
-        ev_worker_slot *slot = ev_worker_at(e->seg, w);
-        for (uint32_t t = 0; stalled && t < e->hdr->threads; t++) {
-            if (atomic_load_explicit(&slot->thread[t].state, memory_order_relaxed) != EV_THREAD_RUNNING) continue;
-            if (efio_wake_notify(&slot->thread[t].wake)) {
+    static const unsigned order[] = {ASLEEP, SHARED}; /* who is awake comes round and steals without being told */
+    for (unsigned k = 0; k < 2; k++)
+        for (uint32_t w = 0; stalled && w < e->hdr->slots; w++) {
+            ev_worker_slot *slot = ev_worker_at(e->seg, w);
+            if (!is_ready(e, w)) continue;
+            while (stalled && readiness(crew_of(e, slot), 0) == order[k] && wake_one(e, slot)) {
                 ev_count(&e->cnt->steal_wakes, 1);
                 stalled--;
             }
         }
-    }
     return again;
 }
