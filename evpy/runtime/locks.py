@@ -1,8 +1,8 @@
 """The locks of patched processes: efio's in place of gevent's, so that several scheduler threads can share them.
 
-Each scheduler thread has a hub of its own. A lock of gevent that a greenlet of one hub releases while one of another hub
-waits for it is handed over when the *releasing* hub next comes round: if its thread burns CPU for two seconds, so long
-nobody has the lock, and whoever waits is held up by a request that does not concern him. The same holds for gevent's
+Each scheduler thread has a hub of its own. A lock of gevent that a greenlet of one hub releases while one of another
+hub waits for it is handed over when the *releasing* hub next comes round: if its thread burns CPU for two seconds, so
+long nobody has the lock, and whoever waits is held up by a request that does not concern him. So it is with gevent's
 ``threading.Event``; its queues are not made for several hubs at all. efio's locks wake who waits at once, in whatever
 hub or thread (efio/_locks.pyx).
 

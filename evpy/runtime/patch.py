@@ -5,7 +5,8 @@
   it open: a reader of the pipe never sees its end (a blocking read hangs for ever), a writer gets no ``EPIPE``, a loop
   that opens and closes runs out of descriptors. `close` defers only if there *is* such a watcher, which is gevent's own
   rule for closing sockets.
-* Locks between the hubs of several threads: see locks.py.
+* What several threads share, each with a hub of its own: locks (locks.py), sockets (sockets.py), and children, which
+  gevent sees on the main thread only (children.py).
 * Start-up time. For each of its 25 steps gevent looks for plug-ins in the metadata of all installed packages, which
   takes twice as long as the patching itself and grows with their number. One look by `has_plugins` says whether there
   are any; hardly anybody has.
@@ -24,7 +25,9 @@ import gevent.os
 from gevent import monkey
 from gevent._hub_local import get_hub_if_exists
 
+from evpy.runtime.children import see_children_everywhere
 from evpy.runtime.locks import share_locks
+from evpy.runtime.sockets import let_sockets_move
 
 __all__ = ["close", "has_plugins", "patch_all"]
 
@@ -35,9 +38,11 @@ _being_closed: Any = getattr(gevent.os, "_closing_fd_to_event", {})
 
 def patch_all() -> None:
     """Make the standard library cooperative. To be called once, on the main thread, before anything is imported."""
+    see_children_everywhere()
     with contextlib.nullcontext() if has_plugins(sys.path) else _without_plugins():
         monkey.patch_all(Event=False, queue=False)
     share_locks()
+    let_sockets_move()
     if _deferred_close is not None:
         os.close = close
 

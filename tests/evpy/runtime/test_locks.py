@@ -101,8 +101,8 @@ def test_locks_that_were_there_are_replaced() -> None:
         logging.basicConfig()
         from evpy.runtime.patch import patch_all
         patch_all()
-        locks = [logging._lock, logging.root.handlers[0].lock, pools._global_shutdown_lock, threading._active_limbo_lock]
-        print(*[type(lock).__module__ for lock in locks])"""
+        ours = [logging._lock, logging.root.handlers[0].lock, pools._global_shutdown_lock]
+        print(*[type(lock).__module__ for lock in (*ours, threading._active_limbo_lock)])"""
     got = subprocess.run(
         [sys.executable, "-P", "-c", code], capture_output=True, text=True, timeout=LIMIT, check=True
     ).stdout

@@ -1,0 +1,178 @@
+"""Child processes on every hub: their ends are seen through pidfds instead of SIGCHLD.
+
+libev sees the end of a child by SIGCHLD, and that on the loop of the main thread only: ``subprocess.run`` on another
+scheduler thread fails with "child watchers are only available on the default loop". It also reaps every child that has
+ended, whoever has started it. A pidfd (pidfd_open(2), Linux 5.3) becomes readable when its process ends, on any loop.
+
+These are the child watchers of gevent's loops, with what gevent.os and gevent.subprocess use of them. Invariant, as
+with libev: when one watcher of a process has fired, all of them have its status. Before Linux 5.3 everything stays as
+gevent has it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any, Self
+
+import gevent
+import gevent.os
+from gevent import config, monkey
+from gevent._hub_local import get_hub_if_exists
+from gevent.libev import corecext
+
+__all__ = ["Loop", "see_children_everywhere"]
+
+ANY_POLL = 0.02  # seconds between two looks for a child of whose start nobody here knows
+_native_waitpid: Callable[[int, int], tuple[int, int]] = monkey.get_original("os", "waitpid")
+_native_close: Callable[[int], None] = monkey.get_original("os", "close")
+_watchers: dict[int, list[Child]] = {}  # by process id: those that wait for its end
+_anybody: list[AnyChild] = []
+_finished: dict[int, Any] = vars(gevent.os)["_watched_children"]
+
+
+class _Watcher:
+    """What both kinds have in common; ``_source`` is the loop's own watcher behind it."""
+
+    _source: Any
+
+    def __init__(self, pid: int) -> None:
+        self.pid = self.rpid = pid
+        self.rstatus = 0  # as waitpid(2) gives it; 0 when somebody else has reaped the child
+        # Of the hub that will wait, which need not be the one whose loop was asked.
+        self.loop: Any = gevent.get_hub().loop
+
+    def start(self, callback: Callable[..., Any], *args: Any) -> None:
+        self._source.start(self._look, callback, args)
+
+    def stop(self) -> None:
+        self._source.stop()
+
+    def close(self) -> None:
+        self._source.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def active(self) -> bool:
+        return bool(self._source.active)
+
+    @property
+    def callback(self) -> Callable[..., Any] | None:
+        callback: Callable[..., Any] | None = self._source.callback
+        return callback
+
+    def _look(self, callback: Callable[..., Any], args: tuple[Any, ...]) -> None:
+        if self._has_ended():
+            self._source.stop()
+            callback(*args)
+
+    def _has_ended(self) -> bool:
+        raise NotImplementedError
+
+
+class Child(_Watcher):
+    """Fires when a child process has ended, and reaps it."""
+
+    def __init__(self, pid: int, *, ref: bool) -> None:
+        super().__init__(pid)
+        self._fd = os.pidfd_open(pid)
+        self._reaped = self._told = False
+        self._source = self.loop.io(self._fd, 1, ref=ref)
+        _watchers.setdefault(pid, []).append(self)
+
+    def close(self) -> None:
+        if self._fd < 0:
+            return
+        super().close()
+        _native_close(self._fd)
+        self._fd = -1
+        others = _watchers[self.pid]
+        others.remove(self)
+        if not others:
+            del _watchers[self.pid]
+
+    def _has_ended(self) -> bool:
+        return self._reaped or _reap(self.pid)
+
+    def _look(self, callback: Callable[..., Any], args: tuple[Any, ...]) -> None:
+        super()._look(callback, args)
+        if self._told:  # the callback has put it among those that os.waitpid(-1) may yet tell of
+            _finished.pop(self.pid, None)
+
+
+class AnyChild(_Watcher):
+    """Fires when any child has ended: ``os.wait()``."""
+
+    def __init__(self, *, ref: bool) -> None:
+        super().__init__(0)
+        self._source = self.loop.timer(0.0, ANY_POLL, ref=ref)
+        _anybody.append(self)
+
+    def close(self) -> None:
+        super().close()
+        if self in _anybody:
+            _anybody.remove(self)
+
+    def _has_ended(self) -> bool:
+        if not self.rpid:
+            try:
+                found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            except ChildProcessError:
+                return True  # os.waitpid() then says so
+            if found is not None:
+                _reap(found.si_pid)
+        return self.rpid != 0
+
+
+def _reap(pid: int) -> bool:
+    """True when it has ended; everybody who waits for it then knows how."""
+    try:
+        ended, status = _native_waitpid(pid, os.WNOHANG)
+    except ChildProcessError:
+        return True  # reaped by somebody else: nobody can tell how it ended
+    if not ended:
+        return False
+    first = _anybody.pop(0) if _anybody else None
+    if first is not None:
+        first.rpid, first.rstatus = pid, status
+    for child in _watchers.get(pid, ()):
+        child.rstatus = status
+        child._reaped = True
+        child._told = first is not None
+    return True
+
+
+def wait() -> tuple[int, int]:
+    """``os.wait()``. gevent leaves it as it is: it would stop the thread, and rob watched children's status."""
+    pid, status = gevent.os.waitpid(-1, 0)
+    return (pid, status) if pid else _native_waitpid(-1, os.WNOHANG)  # ChildProcessError: there are no children
+
+
+class Loop(corecext.loop):
+    """libev's loop, but for children."""
+
+    def child(self, pid: int, trace: int = 0, ref: bool = True) -> Any:
+        return Child(pid, ref=ref) if pid else AnyChild(ref=ref)
+
+    def install_sigchld(self) -> None:
+        pass
+
+    def reset_sigchld(self) -> None:
+        pass
+
+
+def see_children_everywhere() -> None:
+    """To be called before there is a hub."""
+    try:
+        _native_close(os.pidfd_open(os.getpid()))
+    except OSError:
+        return
+    if get_hub_if_exists() is None:
+        settings: Any = config
+        settings.loop = Loop
+        os.wait = wait

@@ -1,0 +1,142 @@
+"""Child processes of a patched process, started on any of its threads."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+LIMIT = 60  # seconds
+PRELUDE = """
+import os, signal, subprocess, sys
+import evpy, gevent
+
+def anywhere(function):
+    return function(), evpy.run_on_any(function).result()
+"""
+CASES = {
+    "the status": (
+        "print(anywhere(lambda: subprocess.run(['sh', '-c', 'exit 3']).returncode))",
+        "(3, 3)",
+    ),
+    "the output": (
+        "print(anywhere(lambda: subprocess.check_output(['echo', 'hello'])))",
+        "(b'hello\\n', b'hello\\n')",
+    ),
+    "a signal": (
+        """def killed():
+            child = subprocess.Popen(['sleep', '60'])
+            child.kill()
+            return child.wait()
+print(anywhere(killed))""",
+        "(-9, -9)",
+    ),
+    "a timeout": (
+        """def late():
+            child = subprocess.Popen(['sleep', '60'])
+            try:
+                child.wait(0.01)
+            except subprocess.TimeoutExpired:
+                child.terminate()
+                return child.wait(), child.poll()
+print(anywhere(late))""",
+        "((-15, -15), (-15, -15))",
+    ),
+    "fork and wait": (
+        """def forked():
+            pid = os.fork()
+            if pid == 0:
+                os._exit(7)
+            return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+print(anywhere(forked))""",
+        "(7, 7)",
+    ),
+    "fork, and wait for whichever ends": (
+        """def forked():
+    pids = {}
+    for status in (7, 8):
+        pid = os.fork()
+        if pid == 0:
+            os._exit(status)
+        pids[pid] = status
+    ended = [os.wait(), os.waitpid(-1, 0)]
+    return sorted(pids.items()) == sorted((pid, os.waitstatus_to_exitcode(status)) for pid, status in ended)
+print(anywhere(forked))""",
+        "(True, True)",
+    ),
+    "nobody to wait for": (
+        """def alone():
+    try:
+        os.wait()
+    except ChildProcessError as error:
+        return error.strerror
+print(anywhere(alone))""",
+        "('No child processes', 'No child processes')",
+    ),
+    "a child of whose start nobody knows": (
+        """def spawned():
+    pid = os.posix_spawn('/bin/sh', ['sh', '-c', 'exit 5'], {})
+    return os.wait() == (pid, 5 << 8)
+print(anywhere(spawned))""",
+        "(True, True)",
+    ),
+    "waited for on another thread than it was started on": (
+        """def start():
+    pid = os.fork()
+    if pid == 0:
+        os.execlp('sh', 'sh', '-c', 'sleep 0.1; exit 6')
+    return pid
+print(os.waitstatus_to_exitcode(os.waitpid(evpy.run_on_any(start).result(), 0)[1]))""",
+        "6",
+    ),
+    "many at once": (
+        """def many():
+            children = [gevent.spawn(subprocess.call, ['sh', '-c', f'exit {n}']) for n in range(20)]
+            return [child.get() for child in children] == list(range(20))
+print(anywhere(many))""",
+        "(True, True)",
+    ),
+    "no descriptor stays": (
+        """def count():
+            return len(os.listdir('/proc/self/fd'))
+def grown():
+    subprocess.call(['true'])
+    before = count()
+    for _ in range(20):
+        subprocess.call(['true'])
+    return count() - before
+print(anywhere(grown))""",
+        "(0, 0)",
+    ),
+    "a child that somebody else has reaped": (
+        """from gevent.monkey import get_original
+def reaped():
+    child = subprocess.Popen(['true'])
+    get_original('os', 'waitpid')(child.pid, 0)
+    return child.wait()
+print(anywhere(reaped))""",
+        "(0, 0)",
+    ),
+    "others go on meanwhile": (
+        """def ticks():
+    ticked = []
+    clock = gevent.spawn(lambda: [(ticked.append(1), gevent.sleep(0.001)) for _ in range(10**6)])
+    subprocess.call(['sleep', '0.1'])
+    clock.kill()
+    return len(ticked) > 3
+print(anywhere(ticks))""",
+        "(True, True)",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_children_on_any_thread(case: str) -> None:
+    code, expected = CASES[case]
+    evrun = Path(sys.executable).with_name("evrun")
+    got = subprocess.run(
+        [evrun, "--threads", "1", "-c", PRELUDE + code], capture_output=True, text=True, timeout=LIMIT, check=False
+    )
+    assert (got.stdout, got.stderr) == (expected + "\n", "")
