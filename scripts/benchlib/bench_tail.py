@@ -3,6 +3,9 @@
 A closed loop with exponentially distributed think time holds about 3,000 requests/s on 16 or 64 connections, so a fast
 server's core is a third busy with the slow requests and mostly idle otherwise. The percentiles are those of the other
 requests alone. All servers get the same number of workers and the same sequence of slow requests.
+
+evserver runs with two scheduler threads in each worker, which is what its documentation recommends against long tails
+(as gunicorn-gthread runs with eight); evserver-1-thread is its default.
 """
 
 from __future__ import annotations
@@ -15,8 +18,8 @@ from benchlib.servers import Job, Server
 from benchlib.session import Options, Panel, Session
 
 DEFAULT_PEERS = (
-    "fastwsgi", "bjoern", "socketify", "granian-wsgi", "granian-asgi", "granian-rsgi", "uvicorn", "gunicorn-gevent",
-    "gunicorn-gthread",
+    "evserver-1-thread", "fastwsgi", "bjoern", "socketify", "granian-wsgi", "granian-asgi", "granian-rsgi", "uvicorn",
+    "gunicorn-gevent", "gunicorn-gthread",
 )  # fmt: skip
 RATE = 3000.0  # requests/s
 SLOW_EVERY = 200

@@ -81,6 +81,8 @@ def _evserver(program: Path, more: Sequence[str], job: Job, port: int) -> list[s
         str(job.workers),
     ]
     command += ["--config", "", "--log-level", "warning", "--keep-alive", HOUR]
+    if job.app == "tail":
+        command += ["--threads", "2"]
     if job.app in ("upload", "download"):
         command += ["--timeout", HOUR, "--max-body", "0"]
     return [*command, *more]
@@ -216,11 +218,18 @@ PEERS = (
 
 
 def evserver(program: Path = ROOT / ".venv" / "bin" / "evserver", more: Sequence[str] = ()) -> tuple[Server, ...]:
-    """evserver itself, and its gateway answering every request without any Python."""
+    """evserver itself, with one scheduler thread each, and its gateway answering every request without any Python."""
     command = functools.partial(_evserver, program, more)
     helpers = r"gateway|resource_tracker|semaphore_tracker"
     return (
         Server("evserver", "ours", command, ALL, helpers=helpers),
+        Server(
+            "evserver-1-thread",
+            "reference",
+            functools.partial(_evserver, program, [*more, "--threads", "1"]),
+            frozenset({"tail"}),
+            helpers=helpers,
+        ),
         Server("evserver-echo", "reference", command, frozenset({"hello"}), env={"EVPY_BENCH_ECHO": "1"}),
     )
 
