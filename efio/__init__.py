@@ -12,13 +12,22 @@ _HOMES = {
     "AtomicRef": "efio.sync",
     "BoundedSemaphore": "efio.sync",
     "Condition": "efio.sync",
+    "Empty": "efio.queues",
     "Event": "efio.sync",
+    "Full": "efio.queues",
+    "LifoQueue": "efio.queues",
     "Lock": "efio.locks",
     "Once": "efio.sync",
+    "PriorityQueue": "efio.queues",
+    "Queue": "efio.queues",
+    "QueueStatistics": "efio.queues",
     "RLock": "efio.locks",
     "RWLock": "efio.sync",
     "Semaphore": "efio.sync",
+    "ShutDown": "efio.queues",
+    "SimpleQueue": "efio.queues",
     "SpinLock": "efio.locks",
+    "Stack": "efio.queues",
     "TicketLock": "efio.locks",
     "Waiter": "efio.parking",
 }
@@ -28,13 +37,22 @@ __all__ = [
     "AtomicRef",
     "BoundedSemaphore",
     "Condition",
+    "Empty",
     "Event",
+    "Full",
+    "LifoQueue",
     "Lock",
     "Once",
+    "PriorityQueue",
+    "Queue",
+    "QueueStatistics",
     "RLock",
     "RWLock",
     "Semaphore",
+    "ShutDown",
+    "SimpleQueue",
     "SpinLock",
+    "Stack",
     "TicketLock",
     "Waiter",
 ]
@@ -42,6 +60,17 @@ __all__ = [
 if TYPE_CHECKING:
     from efio.locks import Lock, RLock, SpinLock, TicketLock
     from efio.parking import Waiter
+    from efio.queues import (
+        Empty,
+        Full,
+        LifoQueue,
+        PriorityQueue,
+        Queue,
+        QueueStatistics,
+        ShutDown,
+        SimpleQueue,
+        Stack,
+    )
     from efio.sync import AtomicInt, AtomicRef, BoundedSemaphore, Condition, Event, Once, RWLock, Semaphore
 
 

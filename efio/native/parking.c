@@ -128,12 +128,19 @@ efio_parker *efio_mailbox_take(efio_mailbox *m)
 
 efio_parker *efio_mailbox_close(efio_mailbox *m)
 {
+    /* acquire: partner of the release in push. Whoever has put something in is seen among the references, unless he has
+     * rung already; whoever comes later is refused and does not ring. So with no reference but ours the fd is free. */
     efio_parker *head = atomic_exchange_explicit(&m->head, CLOSED, memory_order_acquire);
+    if (m->fd >= 0 && atomic_load_explicit(&m->references, memory_order_acquire) == 1) {
+        close(m->fd);
+        m->fd = -1;
+    }
     return head == CLOSED ? NULL : in_order(head);
 }
 
 bool efio_mailbox_after_fork(efio_mailbox *m)
 {
+    if (m->fd < 0) return true; /* closed */
     int fresh = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     if (fresh >= 0 && dup3(fresh, m->fd, O_CLOEXEC) >= 0) {
         close(fresh);

@@ -56,7 +56,7 @@ typedef struct {
     EFIO_ALIGNED _Atomic(efio_parker *) head; /* woken parkers, the last one first (Treiber's stack, emptied as a whole,
                                                  so that there is no ABA) */
     EFIO_ALIGNED _Atomic uint32_t references; /* the loop's, and one for each waker between its push and its ring */
-    int fd;                                   /* eventfd, constant while there are references */
+    int fd;                                   /* eventfd; -1 after efio_mailbox_close */
     _Atomic uint64_t rings;                   /* statistics: how often the eventfd was written */
 } efio_mailbox;
 
@@ -161,7 +161,8 @@ void efio_mailbox_silence(efio_mailbox *m);
 /* The loop's thread: all that is in it, linked by `next` in the order of the wake-ups. */
 efio_parker *efio_mailbox_take(efio_mailbox *m);
 
-/* The loop is gone: what is in it, as above, and nothing can be put in any more. */
+/* The loop is gone: what is in it, as above, and nothing can be put in any more. Closes the eventfd, or leaves that to
+ * the last waker that is about to ring it. */
 efio_parker *efio_mailbox_close(efio_mailbox *m);
 
 /* In the child of a fork, before anybody wakes anybody: gives the mailbox an eventfd of its own, under the same number.
