@@ -6,18 +6,20 @@ that ``evschema compile`` has written (``schema/_compiled.py``). Everything but 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import IO, TYPE_CHECKING, Any, Protocol
 
 from lxml import etree
 
 from schema.errors import Problem, ValidationError
 from schema.runtime.judge import MAX_BYTES, Judge, parse
+from schema.runtime.offload import INLINE_LIMIT, begin, current
 
 if TYPE_CHECKING:
     from schema.codegen.plan import Plan
@@ -101,19 +103,22 @@ class Schema:
             known = self.__dict__.get("judge")
             return known if isinstance(known, Judge) else Judge(self._parts.judge())
 
-    def unit(self, name: str) -> dict[str, Any]:
-        """The globals of a generated part."""
-        found = self._units.get(name)
-        if found is None:
-            with self._lock:
-                found = self._units.get(name)
-                if found is None:
-                    found = self._units[name] = self._parts.unit(name)
-        return found
+    def prepare(self) -> Schema:
+        """Makes what is needed for XML now, instead of on first use: for servers, before they serve. Returns itself."""
+        self.judge  # noqa: B018 - made by being looked at
+        for name in ("xml_reader", "xml_reader_paced", "xml_writer", "xml_writer_paced"):
+            self.unit(name)
+        return self
 
     # --- XML -----------------------------------------------------------------------------------------------------
 
     def _tree(self, data: bytes) -> etree._Element:
+        """The tree of a valid document. Raises ValidationError."""
+        if len(data) > INLINE_LIMIT and (loop := current()) is not None:
+            return loop.elsewhere(self._judged, data)
+        return self._judged(data)
+
+    def _judged(self, data: bytes) -> etree._Element:
         root = parse(data, self.max_bytes)
         self.judge.check(root, self.max_errors)
         return root
@@ -124,10 +129,14 @@ class Schema:
 
     def from_xml(self, data: bytes) -> Any:
         """The object of a valid document. Raises ValidationError."""
-        return self._read(self._tree(data))
+        return self._read(self._tree(data), len(data))
 
-    def _read(self, root: etree._Element) -> Any:
-        reader = self.unit("xml_reader")["ROOTS"].get(root.tag)
+    def _read(self, root: etree._Element, size: int = 0) -> Any:
+        """The object of a valid tree. ``size``: of the document in bytes."""
+        paced = size > INLINE_LIMIT and current() is not None
+        if paced:
+            begin()
+        reader = self.unit("xml_reader_paced" if paced else "xml_reader")["ROOTS"].get(root.tag)
         if reader is None:
             message = f"{root.tag!s} is none of the root elements {self._root_names()}"
             raise ValidationError([Problem("unknown-root", message, f"/{etree.QName(root).localname}")])
@@ -135,6 +144,24 @@ class Schema:
             return reader(root)
         except ValueError as error:  # valid, but beyond Python: an integer of more than 4300 digits
             raise ValidationError([Problem("limit", str(error))]) from None
+
+    def iter_xml(self, file: str | os.PathLike[str] | IO[bytes], tag: str) -> Iterator[Any]:
+        """The objects of all elements called ``tag`` (Clark name, or local name) in a document of any size.
+
+        Each is valid in itself when it comes, and *before* the whole document has been judged: a fault further on
+        raises ValidationError there and then. Memory stays as small as one such element. ``file`` is a path or a binary
+        file; it is read as the objects are asked for.
+        """
+        from schema.runtime.stream import iter_elements
+
+        readers = self.unit("xml_reader_paced")["ELEMENTS"]
+        names = [name for name in readers if tag in (name, name.rpartition("}")[2])]
+        if len(names) != 1:
+            what = "means several things in" if names else "is no element of"
+            raise ValidationError([Problem("unknown-root", f"{tag!r} {what} this schema")])
+        with contextlib.ExitStack() as stack:
+            opened = stack.enter_context(open(file, "rb")) if isinstance(file, str | os.PathLike) else file
+            yield from iter_elements(opened, names[0], self.judge.compiled, readers[names[0]], self.max_errors)
 
     def to_xml(self, value: Any, *, root: str | None = None) -> bytes:
         """The valid document of an object. ``root``: the element, where the class does not tell. Raises
@@ -149,7 +176,11 @@ class Schema:
 
     def _text(self, value: Any, root: str | None) -> bytes:
         """The document of an object, not judged yet."""
-        unit = self.unit("xml_writer")
+        # How large it will be is not known before; the paced writer costs 2 % more.
+        paced = current() is not None
+        if paced:
+            begin()
+        unit = self.unit("xml_writer_paced" if paced else "xml_writer")
         xml = self.root_of(value, root)
         try:
             body = unit["ROOTS"][xml](value, "\0")

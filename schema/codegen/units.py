@@ -16,7 +16,9 @@ __all__ = ["UNITS", "root_infos"]
 
 UNITS: dict[str, Callable[[Plan], str]] = {
     "xml_reader": xml_reader.emit,
+    "xml_reader_paced": xml_reader.emit_paced,
     "xml_writer": xml_writer.emit,
+    "xml_writer_paced": xml_writer.emit_paced,
 }
 
 

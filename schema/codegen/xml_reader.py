@@ -18,9 +18,8 @@ from collections.abc import Iterator
 
 from schema.codegen.plan import All, Choice, Class, Field, Leaf, Node, Plan, Sequence_, iter_leaves
 from schema.codegen.source import Source
-from schema.model.components import clark, local, namespace
 
-__all__ = ["emit"]
+__all__ = ["emit", "emit_paced"]
 
 TABLE_FROM = 9  # leaves: from here on a table is faster than comparing names one after the other
 LOOP_FROM = 3  # attributes: from here on one pass over those that are there is faster than asking for each
@@ -97,9 +96,10 @@ def _simple_leaves(node: Node | None) -> list[Field] | None:
 
 
 class _ReaderSource(Source):
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, *, paced: bool) -> None:
         super().__init__()
         self.plan = plan
+        self.paced = paced
         self.wildcards: dict[object, str] = {}
         self.tail: list[str] = []
 
@@ -111,6 +111,10 @@ class _ReaderSource(Source):
             name = self.wildcards[w] = f"any{len(self.wildcards)}"
             self.tail.append(f"{name} = tag_test({w.any_namespace!r}, {w.namespaces!r}, {w.negated!r})")
         return self.wildcards[w]
+
+    def each(self, iterable: str) -> str:
+        """What to loop over: other work is let in between where the reader is paced."""
+        return f"pace({iterable})" if self.paced else iterable
 
     # --- a class -------------------------------------------------------------------------------------------------
 
@@ -193,7 +197,7 @@ class _ReaderSource(Source):
         entries = ", ".join(f"{f.xml!r}: ({f.name!r}, {_element_function(f)}, {f.many})" for f in leaves)
         self.tail.append(f"T{c.number} = {{{entries}}}")
         self.line(f"t = T{c.number}")
-        with self.block("for c in e:"):
+        with self.block(f"for c in {self.each('e') if any(f.many for f in leaves) else 'e'}:"):
             self.line("n, f, many = t[c.tag]")
             with self.block("if many:"):
                 with self.block("if n in k:"):
@@ -210,7 +214,7 @@ class _ReaderSource(Source):
         if f.target is None:
             return
         self.alternatives(f.target)
-        with self.block("for c in e:"):
+        with self.block(f"for c in {self.each('e')}:"):
             self.line(f"m.append(g{f.target.number}(c))")
             with self.block("if c.tail:"):
                 self.line("m.append(c.tail)")
@@ -247,12 +251,12 @@ class _ReaderSource(Source):
         if isinstance(model, Leaf):
             f = model.field
             if f.kind != "group" and f.many:
-                arguments[f.name] = f"[{element_value(f, 'c')} for c in e]"
+                arguments[f.name] = f"[{element_value(f, 'c')} for c in {self.each('e')}]"
                 return
             if f.kind == "group" and _is_alternatives(f):
                 assert f.target is not None
                 self.alternatives(f.target)
-                arguments[f.name] = f"[g{f.target.number}(c) for c in e]"
+                arguments[f.name] = f"[g{f.target.number}(c) for c in {self.each('e')}]"
                 return
         if isinstance(model, Sequence_) and not model.optional and model.nodes:
             fixed = [
@@ -290,7 +294,8 @@ class _Positional:
 
     def emit(self, c: Class, model: Node, arguments: dict[str, str]) -> None:
         names = self.declare(model)
-        self.source.line("it = iter(e)")
+        repeats = any(leaf.field.many for leaf in iter_leaves(model))
+        self.source.line(f"it = iter({self.source.each('e') if repeats else 'e'})")
         self.advance()
         self.node(model, names, sure=not _nullable(model), last=True)
         for f, name in names.items():
@@ -413,9 +418,14 @@ class _Positional:
             self.know()
 
 
-def emit(plan: Plan) -> str:
+def emit_paced(plan: Plan) -> str:
+    """The same, for large documents: along repeated content it lets other work in between (``offload.pace``)."""
+    return emit(plan, paced=True)
+
+
+def emit(plan: Plan, *, paced: bool = False) -> str:
     """The source of the readers. It expects the classes in its globals and defines ``ROOTS``."""
-    source = _ReaderSource(plan)
+    source = _ReaderSource(plan, paced=paced)
     source.line(_HEAD)
     for c in plan.classes:
         if not c.group and not c.abstract:
@@ -429,9 +439,15 @@ def emit(plan: Plan) -> str:
     for line in source.tail:
         source.line(line)
     source.line(f"ROOTS = {{{roots}}}")
+    if paced:
+        source.line(f"ELEMENTS = {{{_elements(plan)}}}")
     return source.text()
 
 
-def attribute_name(name: str) -> str:
-    """As lxml says it; the same as ours."""
-    return clark(namespace(name), local(name))
+def _elements(plan: Plan) -> str:
+    """Readers by element name, for every name that means one thing wherever it occurs."""
+    found: dict[str, set[str]] = {}
+    for f in [*(f for c in plan.classes for f in c.fields), *(root.field for root in plan.roots.values())]:
+        if f.kind == "element":
+            found.setdefault(f.xml, set()).add(_element_function(f))
+    return ", ".join(f"{xml!r}: {min(ways)}" for xml, ways in sorted(found.items()) if len(ways) == 1)

@@ -109,7 +109,7 @@ class Judge:
     """Validates trees against one schema, from any number of threads."""
 
     def __init__(self, compiled: etree.XMLSchema) -> None:
-        self._schema = compiled
+        self.compiled = compiled
         self._lock = threading.Lock()
         self.verdict = compiled.validate
 
@@ -119,8 +119,8 @@ class Judge:
 
         with self._lock:
             try:
-                valid = self._schema.validate(root)
-                entries = [] if valid else list(self._schema.error_log)
+                valid = self.compiled.validate(root)
+                entries = [] if valid else list(self.compiled.error_log)
             except etree.XMLSchemaValidateError as error:
                 return [Problem("limit", f"the validator gave up: {error}")], 0
         return describe(entries, root, limit)

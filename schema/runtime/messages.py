@@ -59,7 +59,7 @@ def _find(root: etree._Element, path: str) -> etree._Element | None:
     return first if isinstance(first, etree._Element) else None
 
 
-def describe(entries: Sequence[etree._LogEntry], root: etree._Element, limit: int) -> tuple[list[Problem], int]:
+def describe(entries: Sequence[etree._LogEntry], root: etree._Element | None, limit: int) -> tuple[list[Problem], int]:
     """Problems of the first ``limit`` entries, and how many are left."""
     problems = []
     for entry in entries[:limit]:
@@ -68,7 +68,7 @@ def describe(entries: Sequence[etree._LogEntry], root: etree._Element, limit: in
         attribute = prefix[1] if prefix else None
         if prefix:
             message = message[prefix.end() :]
-        element = _find(root, entry.path) if entry.path else None
+        element = _find(root, entry.path) if entry.path and root is not None else None
         path = readable_path(element) if element is not None else ""
         if attribute:
             path += f"/@{local(attribute)}"

@@ -10,6 +10,7 @@ from lxml import etree
 from msgspec import UNSET
 
 from schema.model.components import XSI as _XSI_NAMESPACE
+from schema.runtime.offload import pace
 from schema.values import (
     BOOLEANS,
     AnyElement,
@@ -46,6 +47,7 @@ __all__ = [
     "by_type",
     "collapse",
     "is_nil",
+    "pace",
     "read_any",
     "read_base64",
     "read_date",

@@ -12,6 +12,7 @@ from typing import Any
 
 from msgspec import UNSET
 
+from schema.runtime.offload import pace
 from schema.values import (
     WRITE_BOOLEAN,
     AnyElement,
@@ -31,6 +32,7 @@ __all__ = [
     "by_class",
     "esc",
     "esc_attribute",
+    "pace",
     "write_any",
     "write_any_as",
     "write_any_attributes",
