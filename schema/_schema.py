@@ -103,6 +103,16 @@ class Schema:
             known = self.__dict__.get("judge")
             return known if isinstance(known, Judge) else Judge(self._parts.judge())
 
+    def unit(self, name: str) -> dict[str, Any]:
+        """The globals of a generated part."""
+        found = self._units.get(name)
+        if found is None:
+            with self._lock:
+                found = self._units.get(name)
+                if found is None:
+                    found = self._units[name] = self._parts.unit(name)
+        return found
+
     def prepare(self) -> Schema:
         """Makes what is needed for XML now, instead of on first use: for servers, before they serve. Returns itself."""
         self.judge  # noqa: B018 - made by being looked at
