@@ -4,7 +4,8 @@ One function ``r<number>`` for each class, chosen by the shape of its content:
 
 * fixed: only required single elements: one unpacking, no name is looked at;
 * repeated: one list comprehension;
-* table: many optional elements with distinct names: a dictionary from name to reader;
+* table: many elements with distinct names, in any order: a dictionary from name to reader;
+* chain: a few single elements with distinct names: one comparison after the other;
 * positional: everything else, left to right with the model, one element of look-ahead. UPA makes that right.
 
 The document is valid, so nothing is checked: what is required is taken without looking at its name. What costs are
@@ -268,7 +269,20 @@ class _ReaderSource(Source):
                 for name, f in zip(names, fixed, strict=True):
                     arguments[f.name] = element_value(f, name)
                 return
+        leaves = _simple_leaves(model)
+        if leaves is not None and not any(f.many for f in leaves):
+            self.chain(model, leaves, arguments)
+            return
         _Positional(self, c.number).emit(c, model, arguments)
+
+    def chain(self, model: Node, leaves: list[Field], arguments: dict[str, str]) -> None:
+        names = _Positional(self, 0).declare(model)
+        with self.block("for c in e:"):
+            self.line("t = c.tag")
+            for i, f in enumerate(leaves):
+                with self.block(f"{'elif' if i else 'if'} t == {f.xml!r}:"):
+                    self.line(f"{names[f]} = {element_value(f, 'c')}")
+        arguments.update({f.name: names[f] for f in leaves})
 
 
 def _is_alternatives(f: Field) -> bool:

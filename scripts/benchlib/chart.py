@@ -28,7 +28,7 @@ def draw_panel(axes: Any, panel: dict[str, Any]) -> None:
             if value is None:
                 continue
             at = row + 0.4 - (n + 0.5) * height
-            shades = OURS if label.startswith("evserver") else OTHERS
+            shades = OURS if label.startswith(("evserver", "schema")) else OTHERS
             hatch = "//" if label in REFERENCES else None
             axes.barh(at, value, height, color=shades[n % len(shades)], hatch=hatch, edgecolor="white", linewidth=0.5)
             axes.annotate(
