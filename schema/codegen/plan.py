@@ -229,6 +229,7 @@ class _Planner:
             name = scope.claim("any_attributes")
             attributes.append(Field(name, "@*", "any_attribute", wildcard=t.any_attribute))
         made.fields[:0] = attributes
+        _distinct_members(made)
         self.family(made)
 
     def family(self, made: Class) -> None:
@@ -301,6 +302,7 @@ class _Planner:
         inner = self.group_class(made, group.kind)
         single = GroupParticle(group.kind, group.particles)
         inner.model = self.node(inner, Scope(), single, required=True)
+        _distinct_members(inner)
         name = scope.claim(group.kind)
         many = Field(name, name, "group", many=True, required=False, target=inner, min=group.min, max=group.max)
         made.fields.append(many)
@@ -383,6 +385,7 @@ class _Planner:
             target = self.group_class(made, "item")
             nodes = [self.node(target, inner, p, required=False) for inner in [Scope()] for p in choices.values()]
             target.model = Choice(tuple(n for n in nodes if n is not None))
+            _distinct_members(target)
         made.fields.append(Field(scope.claim("content"), "$", "mixed", many=True, target=target))
 
     # --- the whole -----------------------------------------------------------------------------------------------
@@ -412,6 +415,13 @@ class _Planner:
             return chosen[0]
         free = [name for name in chosen if not self.components.elements[name].referenced]
         return free[0] if len(free) == 1 else None
+
+
+def _distinct_members(made: Class) -> None:
+    """JSON members of one object have different names, also where XML's differ by their namespaces only."""
+    scope = Scope()
+    for f in made.fields:
+        f.json = scope.claim(f.json)
 
 
 def _suffix(name: str, wanted: str) -> str:

@@ -33,6 +33,7 @@ class Names:
         fields = [f for c in plan.classes for f in c.fields] + [root.field for root in plan.roots.values()]
         plain = "" not in used and not any(f.conversion is not None and f.conversion.context for f in fields)
         self.default = components.target_namespace if plain else ""
+        self.constants: dict[str, str] = {}
         self.prefixes: dict[str, str] = {_XML: "xml", XSI: "xsi"}
         taken = {"xml", "xsi", "xmlns", "t"}
         for uri in [components.target_namespace, *used, *sorted(attributes)]:
@@ -43,6 +44,10 @@ class Names:
                 wanted = next(name for n in range(1, 10_000) if (name := f"ns{n}") not in taken)
             taken.add(wanted)
             self.prefixes[uri] = wanted
+
+    def constant(self, text: str) -> str:
+        """The name of a global with this text: inside of an f-string there could be no quotes in it."""
+        return self.constants.setdefault(text, f"K{len(self.constants)}")
 
     def element(self, name: str) -> str:
         """The tag for a Clark name."""
@@ -102,9 +107,9 @@ class _Writer(Source):
         """One element with the value in ``x``, which is not nil."""
         tag = self.names.element(f.xml) if f.xml else ""
         if f.kind == "any":
-            self.value(f"write_any({x})")
+            self.value(f"write_any({x}, {self.names.constant(self.names.default)})")
         elif f.any_type:
-            self.value(f"write_any_as({tag!r}, {x})".replace("'", '"'))
+            self.value(f"write_any_as({self.names.constant(f.xml)}, {x}, {self.names.constant(self.names.default)})")
         elif f.kind == "group":
             assert f.target is not None
             self.value(f"w{f.target.number}({x})")
@@ -254,6 +259,8 @@ def emit(plan: Plan, *, paced: bool = False) -> str:
         with source.block(f"def root{number}(x, D):"):
             _root(source, root.field)
         source.line(f"ROOTS[{xml!r}] = root{number}")
+    for text, name in names.constants.items():
+        source.line(f"{name} = {text!r}")
     default = f' xmlns="{esc_attribute(names.default)}"' if names.default else ""
     source.line(f"DEFAULT = {default!r}")
     declarations = [
@@ -270,7 +277,7 @@ def _root(source: _Writer, f: Field) -> None:
         with source.block("if x is None:"):
             source.line(f"return f'<{_constant(tag)}{{D}} xsi:nil=\"true\"/>'")
     if f.any_type:
-        source.line(f'return write_any_as("{tag}", x, D)')
+        source.line(f"return write_any_as({f.xml!r}, x, '')")
     elif f.target is not None:
         call = f"{'v' if f.target.polymorphic else 'w'}{f.target.number}(x)"
         source.line(f"return f'<{_constant(tag)}{{D}}{{{call}}}</{_constant(tag)}>'")

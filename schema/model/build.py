@@ -66,6 +66,12 @@ def _documentation(component: Any) -> str:
     return "\n\n".join(texts)
 
 
+def _base(t: Any) -> Any:
+    """The simple type that a simple type is made from; the content of a complex one with simple content."""
+    base = t.base_type
+    return base.content if base is not None and not base.is_simple() else base
+
+
 class _Reader:
     """Walks over xmlschema's components. They are ``Any`` here: its classes differ in more than their types say."""
 
@@ -105,24 +111,28 @@ class _Reader:
             self.types[key] = self.simple(key, xsd_type) if xsd_type.is_simple() else self.complex(key, xsd_type)
 
     def simple(self, key: str, t: Any) -> c.SimpleType:
-        base = t.base_type
+        base = _base(t)
         builtin, step = "anySimpleType", t
         while step is not None:
             if step.name and c.namespace(step.name) == c.XS:
                 builtin = c.local(step.name)
                 break
-            step = step.base_type
-        variety: Literal["atomic", "list", "union"] = "list" if t.is_list() else "union" if t.is_union() else "atomic"
+            step = _base(step)
+        variety: Literal["atomic", "list", "union"] = "atomic"
+        if t.is_union():  # first: a union of lists says that it is a list, too
+            variety = "union"
+        elif t.is_list():
+            variety = "list"
         item: str | None = None
         members: tuple[str, ...] = ()
         source = t
         if variety == "list":
             while getattr(source, "item_type", None) is None:
-                source = source.base_type
+                source = _base(source)
             item = self.key(source.item_type, f"{key}/item")
         elif variety == "union":
             while getattr(source, "member_types", None) is None:
-                source = source.base_type
+                source = _base(source)
             members = tuple(self.key(m, f"{key}/member{i}") for i, m in enumerate(source.member_types, 1))
         primitive = ""
         if variety == "atomic" and builtin not in ("anySimpleType", "anyAtomicType"):
@@ -155,9 +165,7 @@ class _Reader:
                     found.setdefault(what, tuple(str(e.attrib["value"]) for e in facet))
                 elif getattr(facet, "elem", None) is not None:
                     found.setdefault(what, facet.elem.attrib.get("value"))
-            step = step.base_type if step.base_type is not step else None
-            if step is not None and not step.is_simple():
-                break
+            step = _base(step) if step.base_type is not step else None
         number = {k: int(v) for k, v in found.items() if "ength" in k or "Digits" in k}
         white = getattr(t, "white_space", None)
         return c.Facets(

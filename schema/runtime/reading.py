@@ -104,7 +104,7 @@ def read_any(element: etree._Element) -> AnyElement:
     read = _read_any(element)
     texts = list(_texts(read))
     used = {p: uri for p, uri in element.nsmap.items() if p and any(f"{p}:" in text for text in texts)}
-    read.namespaces = {str(prefix): str(uri) for prefix, uri in used.items()}
+    read.namespaces |= {str(prefix): str(uri) for prefix, uri in used.items()}
     return read
 
 
@@ -125,7 +125,13 @@ def _read_any(element: etree._Element) -> AnyElement:
         content.append(_read_any(child))
         if child.tail:
             content.append(child.tail)
-    return AnyElement(str(element.tag), {str(k): str(v) for k, v in element.items()}, content)
+    attributes = {str(k): str(v) for k, v in element.items()}
+    if TYPE in attributes and ":" not in attributes[TYPE] and None in element.nsmap:
+        # A name without a prefix is in the default namespace, which will be another one where the element is written.
+        prefix = next(p for n in range(1, 10_000) if (p := f"d{n}") not in element.nsmap)
+        attributes[TYPE] = f"{prefix}:{attributes[TYPE].strip()}"
+        return AnyElement(str(element.tag), attributes, content, {prefix: str(element.nsmap[None])})
+    return AnyElement(str(element.tag), attributes, content)
 
 
 def tag_test(any_namespace: bool, namespaces: tuple[str, ...], negated: tuple[str, ...]) -> Callable[[str], bool]:

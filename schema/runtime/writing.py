@@ -127,19 +127,19 @@ def write_any_attributes(attributes: Mapping[str, str]) -> str:
     return _attributes(attributes) if attributes else ""
 
 
-def write_any(element: AnyElement) -> str:
-    """The whole element, with every declaration it needs."""
+def write_any(element: AnyElement, scope: str) -> str:
+    """The whole element, with every declaration it needs where ``scope`` is the default namespace."""
     uri, name = _split(element.name)
-    declared = J([f' xmlns:{_ncname(prefix)}="{esc_attribute(u)}"' for prefix, u in element.namespaces.items()])
-    content = J([esc(item) if isinstance(item, str) else write_any(item) for item in element.content])
-    return f'<{name} xmlns="{esc_attribute(uri)}"{declared}{_attributes(element.attributes)}>{content}</{name}>'
+    # Not xmlns="" without need: libxml2 then finds no type for an xsi:type without a prefix.
+    declared = f' xmlns="{esc_attribute(uri)}"' if uri != scope else ""
+    declared += J([f' xmlns:{_ncname(prefix)}="{esc_attribute(u)}"' for prefix, u in element.namespaces.items()])
+    content = J([esc(item) if isinstance(item, str) else write_any(item, uri) for item in element.content])
+    return f"<{name}{declared}{_attributes(element.attributes)}>{content}</{name}>"
 
 
-def write_any_as(tag: str, element: AnyElement, declarations: str = "") -> str:
-    """The content of an xs:anyType element, under the name that the schema gives it."""
-    declared = J([f' xmlns:{_ncname(prefix)}="{esc_attribute(u)}"' for prefix, u in element.namespaces.items()])
-    content = J([esc(item) if isinstance(item, str) else write_any(item) for item in element.content])
-    return f"<{tag}{declarations}{declared}{_attributes(element.attributes)}>{content}</{tag}>"
+def write_any_as(name: str, element: AnyElement, scope: str) -> str:
+    """An element of type xs:anyType, under the name that the schema gives it."""
+    return write_any(AnyElement(name, element.attributes, element.content, element.namespaces), scope)
 
 
 def write_names(tag: str, write: Callable[[Prefixes], str], declarations: str = "") -> str:

@@ -50,6 +50,7 @@ def _data() -> Path:
 def _worker(python: Path, options: Options, *arguments: object, path: Path | None = None) -> Any:
     """Runs the worker on all cores that may be used; its answer."""
     environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONDONTWRITEBYTECODE")}
+    environment["PATH"] = f"{python.parent}:{environment.get('PATH', '')}"  # xsdata formats what it generates
     if path is not None:
         environment["PYTHONPATH"] = str(path)
     cpus = options.server_cpus | options.client_cpus
