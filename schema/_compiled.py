@@ -49,7 +49,9 @@ class CompiledParts:
         return compile_texts(texts, self._main)
 
 
-def bind(classes: Mapping[str, Any], roots: tuple[tuple[str, str, tuple[str, ...], bool], ...], main: str) -> Schema:
+def bind(
+    classes: Mapping[str, Any], roots: tuple[tuple[str, str, tuple[str, ...], bool, str], ...], main: str
+) -> Schema:
     """The schema of a compiled module. ``classes`` is its globals, ``roots`` its RootInfos, ``main`` its first
     document.
     """

@@ -10,19 +10,20 @@ import contextlib
 import os
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Protocol
 
 from lxml import etree
 
-from schema.errors import Problem, ValidationError
+from schema.errors import LimitExceeded, Problem, ValidationError
 from schema.runtime.judge import MAX_BYTES, Judge, parse
 from schema.runtime.offload import INLINE_LIMIT, begin, current
 
 if TYPE_CHECKING:
     from schema.codegen.plan import Plan
+    from schema.json.natural import Natural
 
 __all__ = ["Parts", "RootInfo", "Schema", "load"]
 
@@ -39,6 +40,7 @@ class RootInfo:
     name: str
     classes: tuple[str, ...]
     main: bool
+    kind: str  # the annotation of its objects
 
 
 class Parts(Protocol):
@@ -75,6 +77,7 @@ class Schema:
         self._parts = parts
         self._lock = threading.RLock()
         self._units: dict[str, dict[str, Any]] = {}
+        self._json: dict[str, Natural] = {}
         self.name = parts.name
         self.classes = parts.classes
         self.max_bytes = MAX_BYTES
@@ -207,6 +210,68 @@ class Schema:
     def validate(self, value: Any, *, root: str | None = None) -> None:
         """Raises ValidationError unless the object is valid."""
         self._write(value, root)
+
+    # --- JSON ----------------------------------------------------------------------------------------------------
+
+    def _natural(self, xml: str) -> Natural:
+        found = self._json.get(xml)
+        if found is None:
+            from schema.json.natural import Natural
+
+            with self._lock:
+                found = self._json[xml] = Natural(eval(self.roots[xml].kind, dict(self.classes)))
+        return found
+
+    def _json_root(self, root: str | None) -> str:
+        if root is not None:
+            return self.root_of(None, root)
+        main = [info.xml for info in self.roots.values() if info.main]
+        if len(main) == 1 or len(self.roots) == 1:
+            return main[0] if main else next(iter(self.roots))
+        message = f"the JSON could be any of {self._root_names()}; say which element: root=..."
+        raise ValidationError([Problem("unknown-root", message)])
+
+    def xml_to_json(self, data: bytes) -> bytes:
+        """The JSON (natural mapping) of a valid document. Raises ValidationError."""
+        tree = self._tree(data)
+        return self._natural(str(tree.tag) if tree.tag in self.roots else self._json_root(None)).encode(
+            self._read(tree, len(data))
+        )
+
+    def json_to_xml(self, data: bytes | str, *, root: str | None = None) -> bytes:
+        """The valid document of a JSON text. ``root``: the element, unless there is but one. Raises ValidationError."""
+        text, _ = self._judged_json(data, root)
+        return text
+
+    def _judged_json(self, data: bytes | str, root: str | None) -> tuple[bytes, etree._Element]:
+        if len(data) > self.max_bytes:
+            message = f"the JSON has {len(data)} bytes, {self.max_bytes} are allowed"
+            raise LimitExceeded([Problem("limit", message)])
+        xml = self._json_root(root)
+        value = self._natural(xml).decode(data)
+        try:
+            return self._write(value, xml)
+        except LimitExceeded:
+            raise
+        except ValidationError as error:
+            from schema.json.natural import json_path
+
+            problems = [replace(p, path=json_path(self.plan, xml, p.path), line=None) for p in error.errors]
+            raise ValidationError(problems, more=error.more) from None
+
+    def from_json(self, data: bytes | str, *, root: str | None = None) -> Any:
+        """The object of a valid JSON text: the very one that its XML would give. Raises ValidationError."""
+        text, tree = self._judged_json(data, root)
+        return self._read(tree, len(text))
+
+    def validate_json(self, data: bytes | str, *, root: str | None = None) -> None:
+        """Raises ValidationError unless the JSON text is valid."""
+        self._judged_json(data, root)
+
+    def to_json(self, value: Any, *, root: str | None = None) -> bytes:
+        """The valid JSON text of an object: that of its XML. Raises ValidationError."""
+        text, tree = self._write(value, root)
+        return self._natural(self.root_of(value, root)).encode(self._read(tree, len(text)))
 
     # --- roots ---------------------------------------------------------------------------------------------------
 

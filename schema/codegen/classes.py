@@ -6,6 +6,7 @@ Objects are trees and so are not watched by the cyclic garbage collector (``gc=F
 
 from __future__ import annotations
 
+import dataclasses
 import textwrap
 from collections.abc import Iterable
 
@@ -23,8 +24,8 @@ from typing import TypeAlias
 from msgspec import UNSET, Struct, UnsetType, field
 
 from schema.values import (
-    BOOLEANS, AnyElement, Date, DateTime, Duration, GDay, GMonth, GMonthDay, GYear, GYearMonth, QName, Time, collapse,
-    read_base64, read_date, read_datetime, read_hex, read_time, replace,
+    BOOLEANS, AnyElement, Date, DateTime, Duration, Float, GDay, GMonth, GMonthDay, GYear, GYearMonth, Hex, Integer,
+    QName, Time, collapse, read_base64, read_date, read_datetime, read_float, read_hex, read_int, read_time, replace,
 )
 """
 _COMPILED_HEAD = _HEAD.replace("from decimal", "# ruff: noqa\nfrom decimal").replace(
@@ -92,6 +93,8 @@ def default(f: Field) -> str:
 
 def _class(c: Class) -> str:
     rename = {f.name: f.json for f in c.fields if f.name != f.json}
+    if c.nil_field is not None:
+        rename["nil"] = c.nil_field.json
     arguments = ["Struct", "kw_only=True", "gc=False", "omit_defaults=True", "forbid_unknown_fields=True"]
     if rename:
         arguments.append(f"rename={rename!r}")
@@ -102,6 +105,8 @@ def _class(c: Class) -> str:
     lines.append(docstring(c.documentation, kind, "    "))
     fields = [*c.fields, c.nil_field] if c.nil_field is not None else c.fields
     for f in fields:
+        if c.nil_field is not None and f.kind in ("element", "any", "text"):
+            f = dataclasses.replace(f, required=False)  # a nil one has no content
         if f is c.nil_field:
             lines.append("    nil: bool = False")
             continue

@@ -36,12 +36,13 @@ _STRINGS = {
     "replace": Conversion("str", "replace({})", "{}", False),
     "collapse": Conversion("str", "collapse({})", "{}", False),
 }
-_INTEGER = Conversion("int", "int({})", "write_int({})", True)
+_INTEGER = Conversion("int", "int({})", "write_int({})", True)  # within 53 bits
+_BIG = Conversion("Integer", "read_int({})", "write_int({})", True)
 _BY_PRIMITIVE: Mapping[str, Conversion] = {
     "decimal": Conversion("Decimal", "Decimal({})", "write_decimal({})", True),
     "boolean": Conversion("bool", "BOOLEANS[{}]", "WRITE_BOOLEAN[{}]", True),
-    "float": Conversion("float", "float({})", "write_float({})", True),
-    "double": Conversion("float", "float({})", "write_float({})", True),
+    "float": Conversion("Float", "read_float({})", "write_float({})", True),
+    "double": Conversion("Float", "read_float({})", "write_float({})", True),
     "date": Conversion("Date", "read_date({})", "{}.isoformat()", True),
     "dateTime": Conversion("DateTime", "read_datetime({})", "{}.isoformat()", True),
     "time": Conversion("Time", "read_time({})", "{}.isoformat()", True),
@@ -51,7 +52,7 @@ _BY_PRIMITIVE: Mapping[str, Conversion] = {
     "gMonth": Conversion("GMonth", "GMonth.parse({})", "{}.isoformat()", True),
     "gMonthDay": Conversion("GMonthDay", "GMonthDay.parse({})", "{}.isoformat()", True),
     "gDay": Conversion("GDay", "GDay.parse({})", "{}.isoformat()", True),
-    "hexBinary": Conversion("bytes", "read_hex({})", "write_hex({})", True),
+    "hexBinary": Conversion("Hex", "read_hex({})", "write_hex({})", True),
     "base64Binary": Conversion("bytes", "read_base64({})", "write_base64({})", True),
     "QName": Conversion("QName", "read_qname({}, E)", "{}.lexical(Q)", False, context=True),
     "NOTATION": Conversion("QName", "read_qname({}, E)", "{}.lexical(Q)", False, context=True),
@@ -65,6 +66,19 @@ def _is_integer(components: Components, t: SimpleType) -> bool:
             return True
         step = cast("SimpleType | None", components.types.get(step.base)) if step.base else None
     return False
+
+
+_SMALL = frozenset({"int", "short", "byte", "unsignedInt", "unsignedShort", "unsignedByte"})
+
+
+def _is_small(t: SimpleType) -> bool:
+    """Whether every value fits into 53 bits."""
+    f = t.facets
+    if t.builtin in _SMALL or (f.total_digits is not None and f.total_digits <= 15):
+        return True
+    low = f.min_inclusive or f.min_exclusive
+    high = f.max_inclusive or f.max_exclusive
+    return low is not None and high is not None and abs(int(low)) < 1 << 53 and abs(int(high)) < 1 << 53
 
 
 def conversion(components: Components, key: str) -> Conversion:
@@ -86,7 +100,7 @@ def conversion(components: Components, key: str) -> Conversion:
             return members[0]
         return Conversion("str", "collapse({})", "{}", False)
     if t.primitive == "decimal" and _is_integer(components, t):
-        return _INTEGER
+        return _INTEGER if _is_small(t) else _BIG
     if t.primitive in _BY_PRIMITIVE:
         return _BY_PRIMITIVE[t.primitive]
     return _STRINGS[t.facets.white_space]

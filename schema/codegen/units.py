@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from schema._schema import RootInfo
 from schema.codegen import xml_reader, xml_writer
+from schema.codegen.classes import value_annotation
 from schema.codegen.plan import Plan
 
 __all__ = ["UNITS", "root_infos"]
@@ -28,5 +29,6 @@ def root_infos(plan: Plan) -> tuple[RootInfo, ...]:
     for root in plan.roots.values():
         target = root.field.target
         names = tuple(member.name for member in target.family) if target is not None else ()
-        infos.append(RootInfo(root.xml, root.name, names, root.main))
+        kind = value_annotation(root.field) + (" | None" if root.field.nillable else "")
+        infos.append(RootInfo(root.xml, root.name, names, root.main, kind))
     return tuple(infos)

@@ -34,7 +34,7 @@ def text_value(f: Field, text: str, element: str) -> str:
     read = f.conversion.read
     if f.default is not None:
         text = f"({text} or {f.default!r})"
-    elif f.conversion.annotation in ("str", "bytes") or f.conversion.annotation.startswith("list"):
+    elif f.conversion.annotation in ("str", "bytes", "Hex") or f.conversion.annotation.startswith("list"):
         text = f"({text} or '')"
     return read.replace("{}", text).replace("E)", f"{element})") if f.conversion.context else read.replace("{}", text)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from schema.codegen.plan import All, Class, Field, Leaf, Node, Plan, Sequence_, namespaces
+from schema.codegen.plan import All, Choice, Class, Field, Leaf, Node, Plan, Sequence_, namespaces
 from schema.codegen.source import Source
 from schema.model.components import XSI, local, namespace
 from schema.runtime.writing import esc_attribute
@@ -190,6 +190,8 @@ class _Writer(Source):
     def function(self, c: Class) -> None:
         with self.block(f"def w{c.number}(o):"):
             if c.group:
+                if isinstance(c.model, Choice) and all(isinstance(n, Leaf) and not n.field.many for n in c.model.nodes):
+                    self.exclusive([n.field for n in c.model.nodes if isinstance(n, Leaf)])
                 if c.model is not None:
                     self.model(c.model, sure=True)
             else:
@@ -201,6 +203,13 @@ class _Writer(Source):
                 self.flush()
                 self.line("return s")
             self.piece, self.begun = "", False
+
+    def exclusive(self, fields: list[Field]) -> None:
+        """Of a choice that repeats, each object has one member: two would be valid XML, but that of two objects."""
+        given = " + ".join(f"(o.{f.name} is not {'UNSET' if f.nillable else 'None'})" for f in fields)
+        names = ", ".join(f.name for f in fields)
+        with self.block(f"if {given} != 1:"):
+            self.line(f"raise ValueError({f'exactly one of {names} is expected'!r})")
 
     def whole(self, c: Class) -> None:
         context = any(f.conversion is not None and f.conversion.context for f in c.of("attribute", "text"))

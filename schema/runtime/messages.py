@@ -23,7 +23,12 @@ _VALUE = re.compile(r"^The value '(.*?)' |^'(.*?)' is not a valid value", re.DOT
 _STEP = re.compile(r"\*(?:\[(\d+)\])?$")
 
 
+_CODES = {"SCHEMAV_ELEMENT_CONTENT": "cvc-complex-type.2.4"}  # where libxml2's own name is none of the standard's
+
+
 def _code(name: str) -> str:
+    if name in _CODES:
+        return _CODES[name]
     name = name.removeprefix("SCHEMAV_").lower()
     parts = [_CAPITALS.get(part, part) for part in name.split("_")]
     # cvc-complex-type.2.4: numbers are set off by dots

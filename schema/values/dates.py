@@ -13,9 +13,12 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, ClassVar, Self, TypeAlias
 
+from schema.values.opaque import opaque
+
 __all__ = [
     "Date", "DateTime", "GDay", "GMonth", "GMonthDay", "GYear", "GYearMonth", "Time", "XsdDate", "XsdDateTime",
-    "XsdTime", "read_date", "read_datetime", "read_time",
+    "XsdTime", "read_date", "read_date_strictly", "read_datetime", "read_datetime_strictly", "read_time",
+    "read_time_strictly",
 ]  # fmt: skip
 
 _ZONE = r"(Z|[+-]\d\d:\d\d)?"
@@ -54,6 +57,7 @@ def _check_day(year: int, month: int, day: int) -> None:
         raise ValueError(f"month {month} has no day {day}, or there is no such month")
 
 
+@opaque
 @dataclass(frozen=True, slots=True)
 class _Value:
     """What all of them share: parsing by a form, a canonical text, a zone in minutes (None: without)."""
@@ -76,6 +80,7 @@ class _Value:
         return self.isoformat()
 
 
+@opaque
 @dataclass(frozen=True, slots=True)
 class XsdDate(_Value):
     """A date; negative years are before the common era."""
@@ -112,6 +117,7 @@ def _clock_text(hour: int, minute: int, second: Decimal) -> str:
     return f"{hour:02}:{minute:02}:{int(whole):02}" + (f".{fraction}" if fraction else "")
 
 
+@opaque
 @dataclass(frozen=True, slots=True)
 class XsdTime(_Value):
     """A time of day; 24:00:00 is kept as it is."""
@@ -134,6 +140,7 @@ class XsdTime(_Value):
         return _clock_text(self.hour, self.minute, self.second) + _zone_text(self.zone)
 
 
+@opaque
 @dataclass(frozen=True, slots=True)
 class XsdDateTime(_Value):
     """A date and a time of day."""
@@ -162,6 +169,7 @@ class XsdDateTime(_Value):
         return f"{date}T{_clock_text(self.hour, self.minute, self.second)}{_zone_text(self.zone)}"
 
 
+@opaque
 @dataclass(frozen=True, slots=True)
 class GYear(_Value):
     """A year."""
@@ -182,6 +190,7 @@ class GYear(_Value):
         return _year_text(self.year) + _zone_text(self.zone)
 
 
+@opaque
 @dataclass(frozen=True, slots=True)
 class GYearMonth(_Value):
     """A month of a year."""
@@ -204,6 +213,7 @@ class GYearMonth(_Value):
         return f"{_year_text(self.year)}-{self.month:02}{_zone_text(self.zone)}"
 
 
+@opaque
 @dataclass(frozen=True, slots=True)
 class GMonth(_Value):
     """A month of every year."""
@@ -225,6 +235,7 @@ class GMonth(_Value):
         return f"--{self.month:02}{_zone_text(self.zone)}"
 
 
+@opaque
 @dataclass(frozen=True, slots=True)
 class GMonthDay(_Value):
     """A day of every year."""
@@ -247,6 +258,7 @@ class GMonthDay(_Value):
         return f"--{self.month:02}-{self.day:02}{_zone_text(self.zone)}"
 
 
+@opaque
 @dataclass(frozen=True, slots=True)
 class GDay(_Value):
     """A day of every month."""
@@ -312,6 +324,23 @@ def read_time(text: str) -> dt.time | XsdTime:
         second, micro = divmod(int(value.second * 1_000_000), 1_000_000)
         return dt.time(value.hour, value.minute, second, micro, zone)
     return value
+
+
+def read_date_strictly(text: str) -> dt.date | XsdDate:
+    """xs:date from a text that nobody has judged. Raises ValueError."""
+    return _standard_date(XsdDate.parse(text))
+
+
+def read_datetime_strictly(text: str) -> dt.datetime | XsdDateTime:
+    """xs:dateTime from a text that nobody has judged. Raises ValueError."""
+    XsdDateTime.parse(text)
+    return read_datetime(text.strip(_WHITE))
+
+
+def read_time_strictly(text: str) -> dt.time | XsdTime:
+    """xs:time from a text that nobody has judged. Raises ValueError."""
+    XsdTime.parse(text)
+    return read_time(text.strip(_WHITE))
 
 
 if TYPE_CHECKING:

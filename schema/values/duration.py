@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass
 from decimal import Decimal
 
+from schema.values.opaque import opaque
+
 __all__ = ["Duration"]
 
 _FORM = re.compile(
@@ -13,6 +15,7 @@ _FORM = re.compile(
 )
 
 
+@opaque
 @dataclass(frozen=True, slots=True)
 class Duration:
     """A span of ``months`` and ``seconds``; both have the same sign. Months and days cannot be converted into each

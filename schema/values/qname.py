@@ -5,12 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from schema.values.opaque import opaque
+
 if TYPE_CHECKING:
     from schema.runtime.writing import Prefixes
 
 __all__ = ["QName"]
 
 
+@opaque
 @dataclass(frozen=True, slots=True)
 class QName:
     """A name in a namespace ("": none). Its text, ``{namespace}local``, is the form in JSON."""

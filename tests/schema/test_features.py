@@ -21,6 +21,8 @@ def there_and_back(s: schema.Schema, document: bytes, root: str | None = None) -
     value = s.from_xml(document)
     again = s.to_xml(value, root=root)
     assert s.from_xml(again) == value, again
+    text = s.to_json(value, root=root)
+    assert s.from_json(text, root=root) == value, text
     return value
 
 

@@ -1,0 +1,1 @@
+"""JSON for objects: the mappings, and what they have in common."""

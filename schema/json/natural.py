@@ -1,0 +1,148 @@
+"""The natural mapping: what one would write by hand.
+
+* no wrapper for the root: an object has its members, a simple root is the bare value;
+* members by local name, attributes as ``@name``, text beside attributes as ``$``, xsi:type as ``@xsi:type`` (the
+  class's name, in families only), xsi:nil as null, or as ``@xsi:nil`` where there are attributes;
+* an array exactly where there may be more than one; a group that repeats is an array of objects, which keeps the order;
+  mixed content is an array of texts and objects; what a wildcard lets through is ``[name, attributes, content]``;
+* numbers and booleans as such; integers beyond 53 bits, decimals, NaN and the infinities as strings; everything else by
+  its text in XML. Names are ``{namespace}local``.
+
+msgspec does all of it: the classes are named and typed for it, and the values that it does not know come here. What it
+decodes is written as XML and judged there, so JSON is valid exactly when its XML is.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from schema import values as v
+from schema.errors import LimitExceeded, Problem, ValidationError
+
+if TYPE_CHECKING:
+    from schema.codegen.plan import Class, Field, Plan
+
+__all__ = ["Natural", "json_path"]
+
+_DIGITS = re.compile(r"[+-]?\d+", re.ASCII)
+_FLOAT = re.compile(r"(\+|-)?(\d+(\.\d*)?|\.\d+)([Ee](\+|-)?\d+)?|-?INF|NaN", re.ASCII)
+
+
+def _integer(value: object) -> int:
+    if type(value) is int:
+        return v.big(value)
+    if isinstance(value, str) and _DIGITS.fullmatch(value):
+        return v.read_int(value)
+    raise ValueError("Expected an integer, or one as a string")
+
+
+def _float(value: object) -> float:
+    if type(value) in (int, float):
+        return v.read_float(repr(value))
+    if isinstance(value, str) and _FLOAT.fullmatch(value):
+        return v.read_float(value)
+    raise ValueError("Expected a number, or one as a string")
+
+
+def _text(read: Callable[[str], Any]) -> Callable[[object], Any]:
+    def decode(value: object) -> Any:
+        if not isinstance(value, str):
+            raise ValueError(f"Expected `str`, got `{type(value).__name__}`")
+        return read(value)
+
+    return decode
+
+
+_DECODE: Mapping[Any, Callable[[Any], Any]] = {
+    v.Integer: _integer,
+    v.Float: _float,
+    v.Hex: _text(v.read_hex),
+    v.Date: _text(v.read_date_strictly),
+    v.DateTime: _text(v.read_datetime_strictly),
+    v.Time: _text(v.read_time_strictly),
+    v.QName: _text(v.QName.parse),
+    **{kind: _text(kind.parse) for kind in (v.Duration, v.GYear, v.GYearMonth, v.GMonth, v.GMonthDay, v.GDay)},
+}
+
+
+def _decode(kind: Any, value: Any) -> Any:
+    return _DECODE[kind](value)
+
+
+def _encode(value: Any) -> Any:
+    if isinstance(value, float):
+        return v.write_float(float(value))
+    if isinstance(value, bytes):
+        return v.write_hex(bytes(value))
+    return str(value)
+
+
+_encoder = msgspec.json.Encoder(enc_hook=_encode)
+_WHERE = re.compile(r" - at `\$(.*?)`$", re.DOTALL)
+
+
+class Natural:
+    """Encodes and decodes the objects of one root element. ``kind`` is the type of its objects, for msgspec."""
+
+    def __init__(self, kind: Any) -> None:
+        self._decoder = msgspec.json.Decoder(kind, dec_hook=_decode)
+        self.encode = _encoder.encode
+
+    def decode(self, data: bytes | str) -> Any:
+        """The object, not judged yet. Raises ValidationError when the JSON is of another shape than the classes."""
+        try:
+            return self._decoder.decode(data)
+        except msgspec.ValidationError as error:
+            raise ValidationError([_problem(str(error))]) from None
+        except msgspec.DecodeError as error:
+            raise ValidationError([Problem("json-not-well-formed", str(error))]) from None
+        except UnicodeDecodeError as error:
+            raise ValidationError([Problem("json-not-well-formed", str(error))]) from None
+        except RecursionError:
+            raise LimitExceeded([Problem("limit", "the JSON is nested too deeply")]) from None
+
+
+def _problem(message: str) -> Problem:
+    where = _WHERE.search(message)
+    path = ""
+    if where:
+        path, message = where[1].lstrip("."), message[: where.start()]
+    code = "wrong-type"
+    if "missing required field" in message:
+        code = "missing-member"
+    elif "unknown field" in message:
+        code = "unknown-member"
+    return Problem(code, message, path)
+
+
+# --- from libxml2's paths to ours ---------------------------------------------------------------------------------
+
+_STEP = re.compile(r"(@?[^\[]+)(?:\[(\d+)\])?")
+
+
+def json_path(plan: Plan, root: str, path: str) -> str:
+    """``items.item[2].qty`` for ``/order/items/item[3]/qty``; where groups repeat, as in XML from there on."""
+    steps = [m for step in path.split("/")[2:] if (m := _STEP.fullmatch(step))]
+    target = plan.roots[root].field.target
+    parts: list[str] = []
+    for step in steps:
+        name, number = step[1], step[2]
+        field = _field(target, name) if target is not None else None
+        if field is None:
+            parts.append(step[0])
+            target = None
+        else:
+            parts.append(field.json + (f"[{int(number or 1) - 1}]" if field.many else ""))
+            target = field.target
+    return ".".join(parts)
+
+
+def _field(target: Class, name: str) -> Field | None:
+    for f in target.fields:
+        if (f.kind == "element" and f.xml.rpartition("}")[2] == name) or (f.kind == "attribute" and f.json == name):
+            return f
+    return None
