@@ -145,6 +145,20 @@ cdef class Channel:
 
     # --- one step each
 
+    # offer() when there is nothing special about it, in few instructions; False says nothing.
+    cdef inline bint store_quickly(self, object item) noexcept:
+        cdef Py_ssize_t size = PyList_GET_SIZE(self.ring)
+        if (self.getters.first != NULL or self.count == size or self.ended or self.guard is not None
+                or 0 < self.limit <= self.count):
+            return False
+        Py_INCREF(item)
+        PyList_SET_ITEM(self.ring, (self.head + self.count) & (size - 1), item)
+        Py_DECREF(None)
+        self.count += 1
+        self.puts += 1
+        self.unfinished_tasks += 1
+        return True
+
     # True when it was handed over or stored; False when the queue is full, then `w`, if any, waits.
     cdef bint offer(self, object item, Waiter waiting) except -1:
         cdef Waiter w
@@ -321,7 +335,7 @@ cdef class Channel:
         cdef uint64_t deadline = EFIO_FOREVER
         if timeout is not None and block:
             deadline = queue_deadline(timeout)
-        if self.offer(item, None):
+        if self.store_quickly(item) or self.offer(item, None):
             return
         if not block:
             raise Full

@@ -1,6 +1,6 @@
 """Draws a result: chart.py RESULT.json CHART.png. Runs in the peers' virtualenv, for matplotlib; knows no benchmark.
 
-Each panel of the result is a group of horizontal bars, one row per server; evserver's are blue, references hatched.
+Each panel of the result is a group of horizontal bars, one row per server; ours are blue, references hatched.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def draw_panel(axes: Any, panel: dict[str, Any]) -> None:
             if value is None:
                 continue
             at = row + 0.4 - (n + 0.5) * height
-            shades = OURS if label.startswith(("evserver", "schema")) else OTHERS
+            shades = OURS if label.startswith(("evserver", "schema", "efio")) else OTHERS
             hatch = "//" if label in REFERENCES else None
             axes.barh(at, value, height, color=shades[n % len(shades)], hatch=hatch, edgecolor="white", linewidth=0.5)
             axes.annotate(

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from benchlib import bench_hello, bench_idle, bench_schema, bench_start, bench_tail, bench_transfer, install
+from benchlib import bench_efio, bench_hello, bench_idle, bench_schema, bench_start, bench_tail, bench_transfer, install
 from benchlib.places import BENCH, RESULTS, ROOT, BenchError, say
 from benchlib.results import Target
 from benchlib.servers import SERVERS
@@ -99,6 +99,16 @@ def _parser() -> argparse.ArgumentParser:
         )
     text = "all of the above, one after the other (about 40 minutes)"
     commands.add_parser("all", parents=[common, *extra["all"]], help=text, description=text, allow_abbrev=False)
+    text = "the library efio, in parts: " + ", ".join(bench_efio.PARTS)
+    efio = commands.add_parser(
+        "efio", help=text, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter,
+        description="\n".join([text, "", *(f"  {name:10} {line}" for name, line in bench_efio.parts().items())]),
+    )  # fmt: skip
+    efio.add_argument("parts", nargs="*", metavar="PART", help="default: all of them")
+    efio.add_argument("--rounds", type=_positive(int), help="rounds; the figure is the median (default: by part)")
+    efio.add_argument("--scale", type=_positive(float), default=1.0, help="amounts of work, times this (default: 1)")
+    efio.add_argument("--peers", metavar="A,B", help="compare with these, 'all' or 'none' (default: all)")
+    efio.add_argument("--results", type=Path, metavar="DIR", help="where to write (default: .bench/results)")
     text = "list the servers, their versions, and what keeps the others from taking part"
     commands.add_parser("peers", help=text, description=text, allow_abbrev=False)
     return parser
@@ -163,6 +173,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with _alone():
             if args.bench == "peers":
                 _list_peers()
+                return 0
+            if args.bench == "efio":
+                bench_efio.run(
+                    args.parts,
+                    bench_efio.EfioOptions(
+                        rounds=int(args.rounds) if args.rounds else None,
+                        peers=tuple(filter(None, args.peers.split(","))) if args.peers is not None else None,
+                        scale=args.scale,
+                        results=args.results.absolute() if args.results else RESULTS,
+                    ),
+                )
                 return 0
             options = _options(args)
             summary: list[str] = []

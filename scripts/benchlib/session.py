@@ -24,7 +24,7 @@ from benchlib.places import LIB, LOGS, RESULTS, ROOT, VENV, BenchError, say
 from benchlib.results import Samples, Target, format_table
 from benchlib.servers import Job, Server
 
-__all__ = ["Options", "Panel", "Session"]
+__all__ = ["Options", "Panel", "Session", "commit", "no_nan"]
 
 NOISE_LIMIT = 0.05  # of a core, used by others during a window: beyond, the reader is told
 
@@ -168,7 +168,7 @@ class Session:
             "bench": self.name,
             "when": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "machine": describe_machine(),
-            "commit": _commit(),
+            "commit": commit(),
             "rounds": self.rounds,
             "seconds": self.seconds,
             "evserver_args": self.options.evserver_args,
@@ -183,7 +183,7 @@ class Session:
         }
         self.options.results.mkdir(parents=True, exist_ok=True)
         path = self.options.results / f"{self.name}.json"
-        path.write_text(json.dumps(_no_nan(data), indent=1, allow_nan=False) + "\n")
+        path.write_text(json.dumps(no_nan(data), indent=1, allow_nan=False) + "\n")
         return path
 
     def _draw(self, path: Path) -> Path | None:
@@ -207,19 +207,19 @@ def _shown(path: Path) -> str:
     return str(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path)
 
 
-def _commit() -> str:
+def commit() -> str:
     done = subprocess.run(
         ["git", "-C", ROOT, "describe", "--always", "--dirty"], capture_output=True, text=True, check=False
     )
     return done.stdout.strip()
 
 
-def _no_nan(value: Any) -> Any:
+def no_nan(value: Any) -> Any:
     """JSON has no NaN: null stands for "no value"."""
     if isinstance(value, float):
         return None if math.isnan(value) or math.isinf(value) else value
     if isinstance(value, dict):
-        return {str(k): _no_nan(v) for k, v in value.items()}
+        return {str(k): no_nan(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_no_nan(v) for v in value]
+        return [no_nan(v) for v in value]
     return value

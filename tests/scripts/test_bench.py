@@ -181,7 +181,7 @@ def test_tables_are_aligned() -> None:
 
 
 def test_results_are_written_without_nan(tmp_path: Path) -> None:
-    clean = session._no_nan({"a": [math.nan, 1.5, (math.inf,)], 2: "text"})
+    clean = session.no_nan({"a": [math.nan, 1.5, (math.inf,)], 2: "text"})
     assert clean == {"a": [None, 1.5, [None]], "2": "text"}
     json.dumps(clean, allow_nan=False)
 
