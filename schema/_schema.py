@@ -142,7 +142,14 @@ class Schema:
 
     def from_xml(self, data: bytes) -> Any:
         """The object of a valid document. Raises ValidationError."""
-        return self._read(self._tree(data), len(data))
+        tree = self._tree(data)
+        value = self._read(tree, len(data))
+        if len(data) > INLINE_LIMIT and (loop := current()) is not None:
+            # Some milliseconds for the tree's end, and as many for the object's, perhaps: not at one go.
+            loop.breathe()
+            del tree
+            loop.breathe()
+        return value
 
     def _read(self, root: etree._Element, size: int = 0) -> Any:
         """The object of a valid tree. ``size``: of the document in bytes."""

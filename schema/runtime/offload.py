@@ -5,7 +5,7 @@ where an event loop would have to wait,
 
 * what libxml2 does (parse, validate) runs in another thread, without the interpreter lock, while the caller waits in
   the way that lets its loop go on;
-* what Python does (reading, writing) stays with the caller and *breathes*: once a millisecond it lets others run.
+* what Python does (reading, writing) stays with the caller and *breathes*: every half millisecond it lets others run.
 
 Where an event loop would have to wait is found out at each call:
 
@@ -33,7 +33,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 INLINE_LIMIT = 32 * 1024  # bytes
-BREATH = 0.001  # seconds between two breaths
+BREATH = 0.0005  # seconds between two breaths
 _LET_GO = 0.00005  # seconds; a shorter sleep would often have the lock back before anybody else has noticed
 
 
@@ -142,12 +142,12 @@ _pace = _Pace()
 
 
 def begin() -> None:
-    """Called before paced work: the first breath is due in a millisecond."""
+    """Called before paced work: the first breath is due in half a millisecond."""
     _pace.due = time.perf_counter() + BREATH
 
 
 def pace(items: Iterable[T]) -> Iterator[T]:
-    """The items, with a breath whenever the last one of this thread was a millisecond ago."""
+    """The items, with a breath whenever the last one of this thread was half a millisecond ago."""
     clock, state = time.perf_counter, _pace
     for item in items:
         yield item

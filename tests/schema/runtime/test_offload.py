@@ -140,5 +140,5 @@ def test_pace_breathes_when_it_is_due(monkeypatch: pytest.MonkeyPatch) -> None:
     offload.begin()
     for _ in offload.pace(range(100)):
         now[0] += 0.0003
-    assert len(breaths) == 25
-    assert breaths[0] == pytest.approx(0.0012)
+    assert len(breaths) == 50
+    assert breaths[0] == pytest.approx(0.0006)

@@ -1,0 +1,1 @@
+"""What helps people to understand a schema."""
