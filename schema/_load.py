@@ -17,7 +17,7 @@ from schema.codegen import classes
 from schema.codegen.plan import Plan, make_plan
 from schema.codegen.units import UNITS, root_infos
 from schema.errors import Problem, SchemaError
-from schema.model.build import build
+from schema.model.build import build, refuse_ambiguous
 from schema.model.sources import gather
 
 __all__ = ["LoadedParts", "load_parts"]
@@ -63,6 +63,7 @@ def load_parts(
     roots: Iterable[str] | None = None,
     locations: Mapping[str, str | Path] | None = None,
     allow: Sequence[str | os.PathLike[str]] | None = None,
+    unsafe_patterns: bool = False,
 ) -> LoadedParts:
     """Compiles; see ``schema.load``."""
     bundle = gather(source, locations=locations, allow=allow)
@@ -70,4 +71,6 @@ def load_parts(
     if not components.elements:
         message = "the schema declares no global element, so nothing could start a document"
         raise SchemaError([Problem("schema-unsupported", message, source=bundle.origin(bundle.main))])
+    if not unsafe_patterns:
+        refuse_ambiguous(components, bundle)
     return LoadedParts(bundle.name, make_plan(components, roots), judge)

@@ -308,13 +308,15 @@ def load(
     roots: Iterable[str] | None = None,
     locations: Mapping[str, str | Path] | None = None,
     allow: Sequence[str | os.PathLike[str]] | None = None,
+    unsafe_patterns: bool = False,
 ) -> Schema:
     """Compiles a schema at run time.
 
     ``source`` is the path of the .xsd, or its text as bytes. ``roots`` names the elements that documents may start with
     (Clark names); by default those of the main namespace. ``locations`` leads namespaces and locations to local files;
-    ``allow`` lists the folders that may be read. Raises SchemaError.
+    ``allow`` lists the folders that may be read. ``unsafe_patterns`` lets patterns through that libxml2 may try for
+    minutes (see schema/model/patterns.py). Raises SchemaError.
     """
     from schema._load import load_parts  # what compiles is not imported where compiled packages are used
 
-    return Schema(load_parts(source, roots=roots, locations=locations, allow=allow))
+    return Schema(load_parts(source, roots=roots, locations=locations, allow=allow, unsafe_patterns=unsafe_patterns))

@@ -23,7 +23,7 @@ def _compile(arguments: argparse.Namespace) -> int:
     from schema.codegen.package import Outcome, compile_folder, compile_schema
 
     source, out = Path(arguments.schema), Path(arguments.out)
-    options = {"roots": arguments.root or None, "check": arguments.check}
+    options = {"roots": arguments.root or None, "check": arguments.check, "unsafe_patterns": arguments.unsafe_patterns}
     results: dict[Path, Outcome | SchemaError]
     if source.is_dir():
         results = compile_folder(source, out, **options)
@@ -140,6 +140,7 @@ def _parser() -> argparse.ArgumentParser:
     made = command("compile", "write typed Python modules for a schema, or for a folder of schemas", _compile)
     made.add_argument("-o", "--out", required=True, metavar="FOLDER", help="the package they go into")
     made.add_argument("--root", action="append", metavar="{NS}NAME", help="an element documents may start with")
+    made.add_argument("--unsafe-patterns", action="store_true", help="allow patterns that may take long to match")
     made.add_argument("--check", action="store_true", help="write nothing; exit code 1 unless all is up to date")
     made = command("validate", "say whether documents are valid, and every fault of those that are not", _validate)
     made.add_argument("documents", nargs="+", help="XML documents, or JSON when the name ends in .json")

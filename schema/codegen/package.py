@@ -32,7 +32,7 @@ from schema.codegen.names import module_name
 from schema.codegen.plan import Plan, make_plan
 from schema.codegen.units import UNITS, root_infos
 from schema.errors import Problem, SchemaError
-from schema.model.build import build
+from schema.model.build import build, refuse_ambiguous
 from schema.model.components import ComplexType, Components, ElementParticle, GroupParticle, SimpleType
 from schema.model.sources import Bundle, gather
 
@@ -160,9 +160,11 @@ def _model(components: Components, plan: Plan) -> str:
 # --- files --------------------------------------------------------------------------------------------------------
 
 
-def _files(bundle: Bundle, module: str, roots: Sequence[str] | None) -> dict[str, bytes]:
+def _files(bundle: Bundle, module: str, roots: Sequence[str] | None, unsafe_patterns: bool) -> dict[str, bytes]:
     """Every file of a compiled schema by its path in the output folder."""
     components, _ = build(bundle)
+    if not unsafe_patterns:
+        refuse_ambiguous(components, bundle)
     plan = make_plan(components, roots)
     if not plan.roots:
         message = "the schema declares no global element, so nothing could start a document"
@@ -221,6 +223,7 @@ def compile_schema(
     roots: Sequence[str] | None = None,
     locations: Mapping[str, str | Path] | None = None,
     allow: Sequence[str | os.PathLike[str]] | None = None,
+    unsafe_patterns: bool = False,
     check: bool = False,
 ) -> Outcome:
     """Writes the package of one schema into the folder ``out``, unless it is there already.
@@ -237,7 +240,7 @@ def compile_schema(
     if _fresh(out, manifest, digest):
         files: dict[str, bytes] = {}
     else:
-        files = _files(bundle, module, roots)
+        files = _files(bundle, module, roots, unsafe_patterns)
         note = {"made_from": digest, "files": {name: _hash(data) for name, data in sorted(files.items())}}
         files[f"_{module}/manifest.json"] = (json.dumps(note, indent=1) + "\n").encode()
         stale = _stale(out, manifest, files)

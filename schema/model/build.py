@@ -20,10 +20,11 @@ from xmlschema.validators import XsdAnyElement, XsdGroup
 from schema.errors import Problem, SchemaError
 from schema.model import components as c
 from schema.model.metaschema import checker, valid_documents
+from schema.model.patterns import is_ambiguous
 from schema.model.sources import Bundle
 from schema.runtime.judge import compile_bundle
 
-__all__ = ["build", "read_components"]
+__all__ = ["build", "read_components", "refuse_ambiguous"]
 
 _Kind = Literal["sequence", "choice", "all"]
 
@@ -54,6 +55,28 @@ def _second_opinion(bundle: Bundle, folder: Path) -> xmlschema.XMLSchema10:
         # Faults of a schema that xmlschema does not report in its own words.
         text = f"{type(error).__name__}: {error}"
         raise SchemaError([Problem("schema-invalid", text, source=bundle.origin(bundle.main))]) from None
+
+
+def refuse_ambiguous(components: c.Components, bundle: Bundle) -> None:
+    """Raises SchemaError for patterns whose matching may take exponentially long."""
+    patterns: dict[str, str] = {}
+    for key, t in components.types.items():
+        if isinstance(t, c.SimpleType) and c.namespace(key) != c.XS:
+            patterns |= {pattern: key for step in t.facets.patterns for pattern in step if pattern not in patterns}
+    problems = [
+        Problem(
+            "schema-unsafe",
+            f"the pattern {pattern!r} can match a text in exponentially many ways, so that a short value could keep "
+            "the validator busy for minutes; write it without ambiguity, or allow it with unsafe_patterns=True",
+            path=key,
+            value=pattern,
+            source=bundle.origin(bundle.main),
+        )
+        for pattern, key in patterns.items()
+        if is_ambiguous(pattern)
+    ]
+    if problems:
+        raise SchemaError(problems)
 
 
 def _documentation(component: Any) -> str:

@@ -29,6 +29,19 @@ __all__ = ["CATALOGUE", "Bundle", "Document", "gather"]
 XML_NAMESPACE = "http://www.w3.org/XML/1998/namespace"
 MAX_DOCUMENTS = 2000
 MAX_BYTES = 64 << 20  # of all documents together
+# What only XML Schema 1.1 has.
+_NEWER = tuple(
+    f"{{{XS}}}{name}"
+    for name in (
+        "alternative",
+        "assert",
+        "assertion",
+        "defaultOpenContent",
+        "explicitTimezone",
+        "openContent",
+        "override",
+    )
+)
 _LINKS = (f"{{{XS}}}include", f"{{{XS}}}import", f"{{{XS}}}redefine")
 
 # What almost every schema with xml:lang imports from www.w3.org, here in our own words (the attributes and their types
@@ -112,6 +125,10 @@ def _parse(data: bytes, origin: str) -> etree._Element:
         raise _problem("doctype-refused", "a schema with a DOCTYPE is refused: remove it", origin, 1)
     if root.tag != f"{{{XS}}}schema":
         raise _problem("schema-invalid", f"is no XML Schema: its root element is {root.tag!s}", origin, root.sourceline)
+    for element in root.iter(*_NEWER):
+        what = etree.QName(element).localname
+        message = f"xs:{what} is of XML Schema 1.1; only 1.0 is supported"
+        raise _problem("schema-unsupported", message, origin, element.sourceline)
     return root
 
 
