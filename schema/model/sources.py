@@ -27,6 +27,7 @@ from schema.model.components import XS
 __all__ = ["CATALOGUE", "Bundle", "Document", "gather"]
 
 XML_NAMESPACE = "http://www.w3.org/XML/1998/namespace"
+_COUNTABLE = 9  # digits
 MAX_DOCUMENTS = 2000
 MAX_BYTES = 64 << 20  # of all documents together
 # What only XML Schema 1.1 has.
@@ -228,6 +229,10 @@ def _bundle(gatherer: _Gatherer, main: _Loaded) -> Bundle:
                 etree.SubElement(root, _LINKS[0], schemaLocation=names[origin])
             documents[name] = Document(name, name, etree.tostring(root), uri)
     for loaded in gatherer.loaded.values():
+        for particle in loaded.root.iter(f"{{{XS}}}*"):
+            occurs = particle.get("maxOccurs", "").strip()
+            if occurs.isdecimal() and len(occurs.lstrip("0")) > _COUNTABLE:
+                particle.set("maxOccurs", "unbounded")  # libxml2 cannot count so far, and no document has so many
         for link in loaded.root.iterchildren(_LINKS[1]):
             uri = link.get("namespace", "")
             origins = imports.get(uri, set())
