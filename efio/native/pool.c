@@ -1,0 +1,148 @@
+/* See pool.h. */
+#define _GNU_SOURCE
+#include "pool.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <linux/futex.h>
+#include <stdlib.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define CALLED   0x10000u
+#define SLEEPERS 0xffffu
+
+efio_pool *efio_pool_new(uint32_t capacity)
+{
+    if (capacity < 2 || capacity > (1u << 30) || !efio_is_pow2(capacity)) {
+        errno = EINVAL;
+        return NULL;
+    }
+    efio_pool *p = aligned_alloc(EFIO_LINE, sizeof *p);
+    efio_ring *ring = aligned_alloc(EFIO_LINE, efio_ring_bytes(capacity));
+    if (!p || !ring) {
+        free(p);
+        free(ring);
+        errno = ENOMEM;
+        return NULL;
+    }
+    efio_ring_init(ring, capacity);
+    atomic_init(&p->idle, 0);
+    atomic_init(&p->epoch, 0);
+    atomic_init(&p->entering, 0);
+    atomic_init(&p->closed, false);
+    atomic_init(&p->taken, 0);
+    atomic_init(&p->calls, 0);
+    p->ring = ring;
+    return p;
+}
+
+void efio_pool_free(efio_pool *p)
+{
+    if (!p) return;
+    free(p->ring);
+    free(p);
+}
+
+static void wake(efio_pool *p, int n)
+{
+    int before = errno;
+    atomic_fetch_add_explicit(&p->epoch, 1, memory_order_release); /* partner: the acquire in rest */
+    syscall(SYS_futex, &p->epoch, FUTEX_WAKE | FUTEX_PRIVATE_FLAG, n, NULL, NULL, 0);
+    errno = before;
+}
+
+/* Calls one sleeper, unless one is on its way. The caller has just published a job, or seen one. */
+static void call(efio_pool *p)
+{
+    atomic_thread_fence(memory_order_seq_cst); /* partner: the fence in rest */
+    uint32_t idle = atomic_load_explicit(&p->idle, memory_order_relaxed);
+    do {
+        if (!(idle & SLEEPERS) || (idle & CALLED)) return;
+    } while (!atomic_compare_exchange_weak_explicit(&p->idle, &idle, idle | CALLED, memory_order_acq_rel,
+                                                    memory_order_relaxed));
+    atomic_fetch_add_explicit(&p->calls, 1, memory_order_relaxed);
+    wake(p, 1);
+}
+
+int efio_pool_submit(efio_pool *p, efio_job *job)
+{
+    /* seq_cst: partner is close, which sets closed and then reads entering: one of the two sees the other */
+    atomic_fetch_add_explicit(&p->entering, 1, memory_order_seq_cst);
+    int e = 0;
+    if (atomic_load_explicit(&p->closed, memory_order_seq_cst))
+        e = ESHUTDOWN;
+    else if (!efio_ring_push(p->ring, (uint64_t)(uintptr_t)job))
+        e = EAGAIN;
+    /* release: partner is the acquire in ended, after which the pushed job is seen */
+    if (atomic_fetch_sub_explicit(&p->entering, 1, memory_order_release) == 1 && e == 0 &&
+        atomic_load_explicit(&p->closed, memory_order_seq_cst))
+        wake(p, INT_MAX); /* the last one inside: workers may sleep only because of us */
+    if (e == 0) call(p);
+    return e;
+}
+
+static bool ended(efio_pool *p)
+{
+    return atomic_load_explicit(&p->closed, memory_order_seq_cst) &&
+           atomic_load_explicit(&p->entering, memory_order_seq_cst) == 0;
+}
+
+/* Sleeps until there may be a job. False: there will be none. */
+static bool rest(efio_pool *p)
+{
+    bool over = false;
+    uint32_t epoch = atomic_load_explicit(&p->epoch, memory_order_acquire);
+    atomic_fetch_add_explicit(&p->idle, 1, memory_order_acq_rel);
+    atomic_thread_fence(memory_order_seq_cst); /* partner: the fence in call */
+    bool end = ended(p);                       /* before the look at the ring: nobody pushes after it */
+    if (!efio_ring_ready(p->ring)) {
+        if (end)
+            over = true;
+        else if (atomic_load_explicit(&p->closed, memory_order_relaxed))
+            efio_spin_hint(); /* a submitter is inside */
+        else
+            syscall(SYS_futex, &p->epoch, FUTEX_WAIT | FUTEX_PRIVATE_FLAG, epoch, NULL, NULL, 0);
+    }
+    uint32_t idle = atomic_load_explicit(&p->idle, memory_order_relaxed);
+    while (!atomic_compare_exchange_weak_explicit(&p->idle, &idle, (idle & SLEEPERS) - 1, memory_order_acq_rel,
+                                                  memory_order_relaxed)) {}
+    atomic_thread_fence(memory_order_seq_cst); /* whoever saw CALLED and left it at that has pushed before */
+    return !over;
+}
+
+efio_job *efio_pool_withdraw(efio_pool *p)
+{
+    uint64_t value;
+    return efio_ring_pop(p->ring, &value) ? (efio_job *)(uintptr_t)value : NULL;
+}
+
+void efio_job_cancel(efio_job *job)
+{
+    efio_parker *done = job->done; /* the job may be gone once its maker is awake */
+    job->error = ECANCELED;
+    if (done) efio_unpark(done);
+}
+
+efio_job *efio_pool_take(efio_pool *p, bool wait)
+{
+    for (;;) {
+        efio_job *job = efio_pool_withdraw(p);
+        if (!job) {
+            if (!wait || !rest(p)) return NULL;
+            continue;
+        }
+        atomic_fetch_add_explicit(&p->taken, 1, memory_order_relaxed);
+        if (efio_ring_ready(p->ring)) call(p);
+        if (!job->run) return job;
+        efio_parker *done = job->done;
+        job->run(job);
+        if (done) efio_unpark(done);
+    }
+}
+
+void efio_pool_close(efio_pool *p)
+{
+    atomic_store_explicit(&p->closed, true, memory_order_seq_cst);
+    wake(p, INT_MAX);
+}

@@ -1,0 +1,63 @@
+/* A bounded queue of jobs, and the sleep of the threads that work on them.
+ *
+ * The queue is Vyukov's ring (ring.h), its values are pointers to jobs. Workers are not started here: they are threads
+ * of the embedder (Python's, so that they can run Python callables) that call efio_pool_take in a loop.
+ *
+ * Waking follows the throttled wake-ups of the Go and Tokio schedulers: at most one sleeper is on its way at a time; it
+ * takes a job and, when there is more, wakes the next. So a burst of submissions costs one system call, and still all
+ * workers come when there is work for all.
+ *
+ * Invariants
+ *  - idle: low half, workers between "I sleep" and "I am back"; high half, 1 while one of them has been called. Both
+ * change in one compare-and-swap: CALLED is set only while somebody sleeps, and everyone who comes back clears it
+ * before it looks at the ring. So CALLED never outlives those it may have been meant for.
+ *  - no lost wake-up: push, fence, look for sleepers (submit) against sleep, fence, look at the ring (take): Dekker.
+ *  - after efio_pool_close returns no job is accepted; every accepted job is taken: a worker ends only when the pool is
+ *    closed, nobody is inside of submit, and the ring is empty.
+ *  - a job belongs to the pool from submit until it was run, cancelled, or handed out by efio_pool_take. */
+#ifndef EFIO_POOL_H
+#define EFIO_POOL_H
+
+#include "parking.h"
+#include "ring.h"
+
+typedef struct efio_job efio_job;
+struct efio_job {
+    void (*run)(efio_job *); /* in a worker, without any lock; NULL: efio_pool_take hands the job out instead */
+    efio_parker *done;       /* unparked after run, or after cancellation; may be NULL */
+    void *owner;             /* the maker's */
+    int error;               /* 0; ECANCELED when it was not run */
+};
+
+typedef struct {
+    EFIO_ALIGNED _Atomic uint32_t idle;     /* sleepers | called << 16 */
+    EFIO_ALIGNED _Atomic uint32_t epoch;    /* the futex of the sleepers; grows with each call */
+    EFIO_ALIGNED _Atomic uint32_t entering; /* submitters between their look at closed and their push */
+    _Atomic bool closed;
+    EFIO_ALIGNED _Atomic uint64_t taken; /* statistics */
+    _Atomic uint64_t calls;              /* statistics: system calls that woke a worker */
+    efio_ring *ring;
+} efio_pool;
+
+/* NULL with errno: EINVAL (capacity is no power of two in 2..2^30), ENOMEM. */
+efio_pool *efio_pool_new(uint32_t capacity);
+
+/* Nobody uses it any more, and it is empty. */
+void efio_pool_free(efio_pool *p);
+
+/* 0, EAGAIN (full) or ESHUTDOWN (closed). From any thread. */
+int efio_pool_submit(efio_pool *p, efio_job *job);
+
+/* A job without `run`, after running all those before it that have one; NULL when there is none at the moment (wait
+ * false), or when the pool has ended (wait true: sleeps until there is one). */
+efio_job *efio_pool_take(efio_pool *p, bool wait);
+
+/* No more submissions. What is queued is still worked on, then efio_pool_take returns NULL. */
+void efio_pool_close(efio_pool *p);
+
+/* Takes one queued job without running it; NULL when the queue is empty. The caller ends it, by efio_job_cancel or
+ * otherwise. */
+efio_job *efio_pool_withdraw(efio_pool *p);
+void efio_job_cancel(efio_job *job);
+
+#endif

@@ -1,0 +1,128 @@
+/* Jobs: each accepted one is run exactly once, whoever sleeps, and none after the end. */
+#include "efio/native/pool.h"
+
+#include <errno.h>
+
+#include "crew.h"
+
+typedef struct {
+    efio_job job;
+    _Atomic int runs;
+    efio_parker parker;
+} counted;
+
+static void count(efio_job *job)
+{
+    atomic_fetch_add(&((counted *)job->owner)->runs, 1);
+}
+
+static void prepare(counted *c, bool native, bool parked)
+{
+    atomic_init(&c->runs, 0);
+    efio_parker_init(&c->parker);
+    c->job = (efio_job){native ? count : NULL, parked ? &c->parker : NULL, c, 0};
+}
+
+static void test_alone(void)
+{
+    efio_pool *p = efio_pool_new(2);
+    counted c[3];
+    for (int i = 0; i < 3; i++) prepare(&c[i], i != 1, true);
+    CHECK(efio_pool_submit(p, &c[0].job) == 0 && efio_pool_submit(p, &c[1].job) == 0, "room for two");
+    CHECK(efio_pool_submit(p, &c[2].job) == EAGAIN, "full");
+    CHECK(efio_pool_take(p, true) == &c[1].job, "handed out");
+    CHECK(c[0].runs == 1 && efio_parker_is_woken(&c[0].parker), "run before it");
+    CHECK(c[1].runs == 0 && !efio_parker_is_woken(&c[1].parker), "not run here");
+    CHECK(efio_pool_take(p, false) == NULL, "empty");
+    CHECK(efio_pool_submit(p, &c[2].job) == 0, "room again");
+    efio_pool_close(p);
+    CHECK(efio_pool_submit(p, &c[0].job) == ESHUTDOWN, "closed");
+    efio_job_cancel(efio_pool_withdraw(p));
+    CHECK(c[2].runs == 0 && c[2].job.error == ECANCELED && efio_parker_is_woken(&c[2].parker), "cancelled");
+    CHECK(efio_pool_take(p, true) == NULL, "ended");
+    efio_pool_free(p);
+    CHECK(efio_pool_new(3) == NULL && errno == EINVAL, "capacity 3");
+}
+
+typedef struct {
+    efio_pool *pool;
+    int each;
+    bool one_by_one; /* waits for each: workers sleep and are woken all the time */
+    counted *all;
+    _Atomic int producing, accepted;
+} work;
+
+enum { PRODUCERS = 4, WORKERS = 4 };
+
+static void member(int who, void *context)
+{
+    work *w = context;
+    if (who >= PRODUCERS) {
+        for (efio_job *job; (job = efio_pool_take(w->pool, true));) {
+            count(job);
+            if (job->done) efio_unpark(job->done);
+        }
+        return;
+    }
+    for (int i = 0; i < w->each; i++) {
+        counted *c = &w->all[who * w->each + i];
+        prepare(c, i % 2, w->one_by_one);
+        int e;
+        while ((e = efio_pool_submit(w->pool, &c->job)) == EAGAIN) sched_yield();
+        if (e == ESHUTDOWN) break;
+        atomic_fetch_add(&w->accepted, 1);
+        if (w->one_by_one) CHECK(efio_park(&c->parker, EFIO_FOREVER), "woken");
+    }
+    if (atomic_fetch_sub(&w->producing, 1) == 1) efio_pool_close(w->pool);
+}
+
+static void test_crew(uint32_t capacity, int each, bool one_by_one)
+{
+    work w = {.pool = efio_pool_new(capacity), .each = each, .one_by_one = one_by_one};
+    w.all = calloc((size_t)(PRODUCERS * each), sizeof *w.all);
+    atomic_init(&w.producing, PRODUCERS);
+    crew_run(PRODUCERS + WORKERS, member, &w);
+    for (int i = 0; i < PRODUCERS * each; i++) CHECK(w.all[i].runs == 1, "job %d ran %d times", i, w.all[i].runs);
+    CHECK(w.accepted == PRODUCERS * each, "all accepted");
+    printf("capacity %u%s: %d jobs, %lu calls\n", capacity, one_by_one ? ", one by one" : "", PRODUCERS * each,
+           (unsigned long)w.pool->calls);
+    free(w.all);
+    efio_pool_free(w.pool);
+}
+
+/* Closed while everybody submits: what was accepted runs, once; nothing else. */
+static void closer(int who, void *context)
+{
+    work *w = context;
+    if (who == 0) {
+        while (atomic_load(&w->accepted) < w->each / 2) sched_yield();
+        efio_pool_close(w->pool);
+    } else {
+        member(who, context);
+    }
+}
+
+static void test_close(void)
+{
+    for (int round = 0; round < ROUNDS(200); round++) {
+        work w = {.pool = efio_pool_new(8), .each = 100};
+        w.all = calloc(PRODUCERS * 100, sizeof *w.all);
+        atomic_init(&w.producing, PRODUCERS + 1); /* only closer closes */
+        crew_run(PRODUCERS + WORKERS, closer, &w);
+        int ran = 0;
+        for (int i = 0; i < PRODUCERS * 100; i++) ran += w.all[i].runs;
+        CHECK(ran == w.accepted, "%d accepted, %d ran", w.accepted, ran);
+        free(w.all);
+        efio_pool_free(w.pool);
+    }
+}
+
+int main(void)
+{
+    test_alone();
+    test_crew(2, ROUNDS(20000), false);
+    test_crew(1024, ROUNDS(100000), false);
+    test_crew(64, ROUNDS(10000), true);
+    test_close();
+    return failures > 0;
+}
