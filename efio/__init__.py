@@ -14,6 +14,7 @@ _HOMES = {
     "Condition": "efio.sync",
     "Empty": "efio.queues",
     "Event": "efio.sync",
+    "FileIO": "efio.files",
     "Full": "efio.queues",
     "LifoQueue": "efio.queues",
     "Lock": "efio.locks",
@@ -30,6 +31,9 @@ _HOMES = {
     "Stack": "efio.queues",
     "TicketLock": "efio.locks",
     "Waiter": "efio.parking",
+    "open": "efio.files",
+    "run_blocking": "efio.files",
+    "run_blocking_async": "efio.files",
 }
 
 __all__ = [
@@ -39,6 +43,7 @@ __all__ = [
     "Condition",
     "Empty",
     "Event",
+    "FileIO",
     "Full",
     "LifoQueue",
     "Lock",
@@ -55,9 +60,13 @@ __all__ = [
     "Stack",
     "TicketLock",
     "Waiter",
+    "open",
+    "run_blocking",
+    "run_blocking_async",
 ]
 
 if TYPE_CHECKING:
+    from efio.files import FileIO, open, run_blocking, run_blocking_async
     from efio.locks import Lock, RLock, SpinLock, TicketLock
     from efio.parking import Waiter
     from efio.queues import (

@@ -8,7 +8,13 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).parent
-SUITES = ["test_parking.py", "test_locks.py", "test_sync.py", "test_queues.py"]  # what tests both, by EFIO_IMPL
+SUITES = [
+    "test_parking.py",
+    "test_locks.py",
+    "test_sync.py",
+    "test_queues.py",
+    "test_files.py",
+]  # what tests both, by EFIO_IMPL
 
 
 @pytest.mark.skipif(os.environ.get("EFIO_IMPL") == "python", reason="this is that run")
