@@ -476,6 +476,30 @@ print("good")
     run(program)
 
 
+@native_only
+def test_a_forked_child_rings_nobody_in_its_parent() -> None:
+    run("""
+import os, select, threading, gevent
+from efio.parking import Waiter
+w = Waiter()
+waiting = gevent.spawn(w.wait, 20)
+gevent.sleep(0)
+pid = os.fork()
+if pid == 0:
+    waker = threading.Thread(target=w.wake)  # another thread than that of the loop: it rings
+    waker.start()
+    waker.join()
+    os._exit(0)
+assert os.waitpid(pid, 0)[1] == 0
+mailboxes = [int(f) for f in os.listdir("/proc/self/fd") if os.path.exists(f"/proc/self/fd/{f}")
+             and "eventfd" in os.readlink(f"/proc/self/fd/{f}")]
+assert mailboxes and select.select(mailboxes, [], [], 0)[0] == []
+w.wake()
+assert waiting.get()
+print("good")
+""")  # fmt: skip
+
+
 def test_without_gevent() -> None:
     """efio does not import gevent, and its waiters work in a process that never does; later they notice it."""
     program = """
