@@ -137,8 +137,14 @@ class DeadlineExceeded(EvpyError, TimeoutError):
         super().__init__(message)
 
 
+# Renamed by RFC 9110 section 15.5; http.HTTPStatus has the old names before Python 3.13.
+_RFC9110 = {413: "Content Too Large", 414: "URI Too Long", 416: "Range Not Satisfiable", 422: "Unprocessable Content"}
+
+
 def reason_phrase(status: int) -> str:
     """The reason phrase of an HTTP status; that of its class (400, 500) for a status without a name of its own."""
+    if status in _RFC9110:
+        return _RFC9110[status]
     try:
         return HTTPStatus(status).phrase
     except ValueError:

@@ -89,6 +89,7 @@ cdef extern from "evpy/native/layout.h" nogil:
         uint32_t max_connections, listeners
         int32_t listener_fd[16]
         uint8_t listener_https[16]
+        uint8_t listener_own[16]
         char listener_name[16][128]
         char server_header[64]
         int32_t access_log_fd
@@ -109,6 +110,8 @@ cdef extern from "evpy/native/layout.h" nogil:
         EV_MAX_LISTENERS
         EV_RUN
         EV_DRAIN
+        EV_STOP
+        EV_GIVE_UP
         EV_WORKER_EMPTY
         EV_WORKER_STARTING
         EV_WORKER_READY

@@ -263,14 +263,22 @@ cdef class Scheduler:
             return 0
         kind = type(result)
         if kind is str:
-            p = PyUnicode_AsUTF8AndSize(result, &n)
+            try:
+                p = PyUnicode_AsUTF8AndSize(result, &n)
+            except UnicodeEncodeError: # it can say whose result that is
+                self.send_result(request, result)
+                return 0
             lines = _TEXT
         elif kind is bytes:
             p = PyBytes_AS_STRING(result)
             n = PyBytes_GET_SIZE(result)
             lines = _BYTES
         elif kind is dict or kind is list:
-            body = self.encode(result)
+            try:
+                body = self.encode(result)
+            except Exception:
+                self.send_result(request, result)
+                return 0
             p = PyBytes_AS_STRING(body)
             n = PyBytes_GET_SIZE(body)
             lines = _JSON

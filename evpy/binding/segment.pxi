@@ -143,13 +143,14 @@ cdef class Segment:
         """Another descriptor for the access log of a gateway that starts from now on."""
         self.seg.hdr.access_log_fd = fd
 
-    def add_listener(self, int fd, str name, *, bint https=False):
+    def add_listener(self, int fd, str name, *, bint https=False, bint own=True):
         cdef ev_header *h = self.seg.hdr
         cdef uint32_t n = h.listeners
         if n >= EV_MAX_LISTENERS:
             raise ValueError(f"cannot listen on {name}: at most {EV_MAX_LISTENERS} addresses")
         h.listener_fd[n] = fd
         h.listener_https[n] = https
+        h.listener_own[n] = own
         text = name.encode()[:127]
         strncpy(h.listener_name[n], text, 127)
         h.listeners = n + 1
@@ -278,8 +279,15 @@ cdef class Segment:
                 total[key] += value
         return total
 
-    def set_draining(self):
-        ev_store32(&self.seg.hdr.gateway_mode, EV_DRAIN)
+    def set_running(self):
+        ev_store32(&self.seg.hdr.gateway_mode, EV_RUN)
+
+    def set_draining(self, bint stop):
+        ev_store32(&self.seg.hdr.gateway_mode, EV_STOP if stop else EV_DRAIN)
+        ev_wake_gateway(&self.seg)
+
+    def give_up(self):
+        ev_store32(&self.seg.hdr.gateway_mode, EV_GIVE_UP)
         ev_wake_gateway(&self.seg)
 
     @property

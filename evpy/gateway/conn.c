@@ -670,6 +670,17 @@ void ev_conn_event(ev_engine *e, ev_conn *c, uint32_t events)
     ev_conn_continue(e, c);
 }
 
+void ev_conn_give_up(ev_engine *e, ev_conn *c)
+{
+    bool waiting = c->state == EV_C_BODY || (c->state == EV_C_BUSY && c->slab != EV_NO_SLAB);
+    if (waiting && !c->answered && !c->own_answer) {
+        if (c->slab != EV_NO_SLAB) ev_recall(e, c->slab);
+        fail(e, c, 503, "the server is stopping");
+    } else if (c->state != EV_C_LINGER && !c->own_answer) {
+        ev_conn_close(e, c);
+    }
+}
+
 void ev_conn_timeout(ev_engine *e, ev_conn *c)
 {
     switch (c->state) {

@@ -137,6 +137,15 @@ static void start_draining(ev_engine *e)
     each_connection(e, ev_conn_drain);
 }
 
+/* The grace time is over. */
+static void give_up(ev_engine *e)
+{
+    e->given_up = true;
+    for (uint32_t i = 0; i < e->n_slabs; i++)
+        if (e->priv[i].conn) ev_conn_give_up(e, e->priv[i].conn);
+    each_connection(e, ev_conn_give_up);
+}
+
 bool ev_engine_drained(const ev_engine *e)
 {
     return e->draining && e->open == 0;
@@ -172,8 +181,10 @@ static void housekeeping(ev_engine *e)
     ev_count(&e->cnt->turns, 1);
     ev_refresh_date(e);
     ev_workers_scan(e);
-    if (!e->draining && atomic_load_explicit(&e->hdr->gateway_mode, memory_order_relaxed) == EV_DRAIN)
-        start_draining(e);
+    uint32_t mode = atomic_load_explicit(&e->hdr->gateway_mode, memory_order_relaxed);
+    if (mode >= EV_DRAIN && !e->draining) start_draining(e);
+    if (mode >= EV_STOP && !e->shut) ev_listen_shut(e);
+    if (mode >= EV_GIVE_UP && !e->given_up) give_up(e);
     ev_timers_run(e);
     if (e->accept_paused) ev_listen_retry(e);
     if (e->stall_ns && e->now_ns >= e->stall_ns) e->stall_ns = ev_stall_check(e) ? e->now_ns + EV_STALL_NS : 0;

@@ -140,6 +140,8 @@ struct ev_engine {
     uint32_t n_spare;
     uint32_t open;
     bool draining;
+    bool shut;     /* the listening sockets are */
+    bool given_up; /* on what was not answered within the grace time */
     bool accepting;
     bool accept_paused;
     uint64_t accept_retry_ns;
@@ -175,6 +177,7 @@ void ev_listen_start(ev_engine *e);
 void ev_listen_stop(ev_engine *e);
 void ev_listen_accept(ev_engine *e, uint32_t index);
 void ev_listen_retry(ev_engine *e);
+void ev_listen_shut(ev_engine *e);
 
 /* conn.c */
 ev_conn *ev_conn_new(ev_engine *e, int fd, uint8_t listener, const struct sockaddr *addr);
@@ -184,6 +187,7 @@ void ev_conn_close(ev_engine *e, ev_conn *c);
 void ev_conn_drain(ev_engine *e, ev_conn *c);        /* closes it when it is idle */
 void ev_conn_request_done(ev_engine *e, ev_conn *c); /* response written completely */
 void ev_conn_timeout(ev_engine *e, ev_conn *c);
+void ev_conn_give_up(ev_engine *e, ev_conn *c);   /* 503, if that can still be said; then it ends */
 void ev_conn_want_body(ev_engine *e, ev_conn *c); /* the worker has room, or waits for input */
 
 /* Takes the request out of flight in the conservation law, under this name; once per request. */

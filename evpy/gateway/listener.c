@@ -39,6 +39,15 @@ static void pause_accepting(ev_engine *e)
     e->accept_retry_ns = e->now_ns + ACCEPT_PAUSE_NS;
 }
 
+/* The supervisor and others hold copies of the descriptors, so closing ours would leave them open: the kernel would go
+ * on completing connections that nobody will ever accept. Sockets that came from outside (systemd) stay as they are. */
+void ev_listen_shut(ev_engine *e)
+{
+    e->shut = true;
+    for (uint32_t i = 0; i < e->n_listeners; i++)
+        if (e->listener_fd[i] >= 0 && e->hdr->listener_own[i]) shutdown(e->listener_fd[i], SHUT_RDWR);
+}
+
 void ev_listen_retry(ev_engine *e)
 {
     if (!e->accept_paused || e->draining) return;

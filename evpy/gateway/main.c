@@ -31,7 +31,8 @@ static void on_term(int sig)
 {
     (void)sig;
     int saved = errno;
-    atomic_store(&segment.hdr->gateway_mode, EV_DRAIN);
+    uint32_t running = EV_RUN;
+    atomic_compare_exchange_strong(&segment.hdr->gateway_mode, &running, EV_DRAIN);
     ring_all();
     errno = saved;
 }

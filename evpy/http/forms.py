@@ -136,7 +136,8 @@ class _MultipartReader:
         except ParserLimitReached as error:
             raise HTTPError(413, f"multipart form: {error}") from None
         except MultipartError as error:
-            raise HTTPError(400, f"malformed multipart form: {error}") from None
+            what = error.args[0] if error.args else "it cannot be parsed"
+            raise HTTPError(400, f"malformed multipart form: {what}") from None
 
     def _begin(self, segment: MultipartSegment) -> None:
         if not segment.name:

@@ -20,7 +20,7 @@ from typing import Any
 
 from evpy.errors import StartupError
 from evpy.http.scripts import NameTaken, Scripts, call_hook, load_script
-from evpy.http.signature import foreign_interface, signature_problem
+from evpy.http.signature import foreign_interface, is_async, signature_problem
 from evpy.http.sites import Directory, Mapping
 from evpy.http.usercode import describe_callable, relative, user_only
 
@@ -142,6 +142,9 @@ def _target(app: App, module: ModuleType, directory: str, scripts: Scripts | Non
         value = getattr(module, hook, None)
         if value is not None and not callable(value):
             raise StartupError(f"{_file(module)}: {hook} is {type(value).__name__}, it must be a function")
+        if is_async(value):
+            where = describe_callable(value)
+            raise StartupError(f"{where} is async: write def instead, blocking calls switch by themselves")
 
     def on_start() -> None:
         with _startup_errors(f"in on_start() of {_file(module)}"):
@@ -188,12 +191,15 @@ def _startup_errors(doing: str) -> Iterator[None]:
         raise StartupError(str(error)) from None
     except SyntaxError as error:
         line = f": {error.text.strip()}" if error.text else ""
-        raise StartupError(
-            f"{relative(error.filename or '?')}:{error.lineno or '?'}: {type(error).__name__}: {error.msg}{line}"
-        ) from None
+        raise StartupError(f"{_source_place(error, doing)}{type(error).__name__}: {error.msg}{line}") from None
     except BaseException as error:  # noqa: BLE001 - SystemExit too
         own = user_only(error.__traceback__)
         raise StartupError(f"{_place(own)}{_one_line(error)} ({doing})") from error.with_traceback(own)
+
+
+def _source_place(error: SyntaxError, doing: str) -> str:
+    """Where a script cannot be read; Python does not always say (a NUL byte)."""
+    return f"{relative(error.filename)}:{error.lineno or '?'}: " if error.filename else f"{doing}: "
 
 
 def _place(traceback: Any) -> str:

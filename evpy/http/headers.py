@@ -138,9 +138,11 @@ def _flatten(fields: HeadersLike) -> Iterator[tuple[str, str]]:
         for name, value in fields.items():
             if isinstance(value, str):
                 yield name, value
-            else:
+            elif isinstance(value, Iterable) and not isinstance(value, bytes):
                 for one in value:
                     yield name, one
+            else:
+                raise TypeError(f"response header {name!r}: the value must be str, not {type(value).__name__}")
     else:
         for pair in fields:
             try:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from evpy.errors import ClientDisconnected, DeadlineExceeded, HTTPError, reason_phrase
 from evpy.http.response import BINARY, JSON, TEXT, Response, Unsendable, check_status, encode_body
-from evpy.http.usercode import describe_callable, user_traceback
+from evpy.http.usercode import describe_callable, user_only, user_traceback
 
 if TYPE_CHECKING:
     from evpy.http.request import RequestMixin
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 Handler = Callable[..., Any]
 
 log = logging.getLogger("evpy.handler")
+_COMPLAINTS = ("evpy.http.scripts", "evpy.http.sites")  # about scripts that cannot be found or loaded
 
 
 class ImpossibleResult(TypeError):
@@ -48,15 +49,15 @@ def send_result(request: RequestMixin, result: object, handler: Handler | None =
         if not request.response_ended:
             request.end()
         return
-    if isinstance(result, str):
-        request.respond(200, [("Content-Type", TEXT)], result.encode())
-        return
     if isinstance(result, bytes):
         request.respond(200, [("Content-Type", BINARY)], result)
         return
     try:
+        if isinstance(result, str):
+            request.respond(200, [("Content-Type", TEXT)], result.encode())
+            return
         response = result if isinstance(result, Response) else _to_response(result)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RecursionError) as error:
         _discard(result)
         raise ImpossibleResult(f"{_where(request, handler)} returned {_describe(result)}: {error}") from None
     try:
@@ -149,6 +150,9 @@ def _report(request: RequestMixin, error: BaseException) -> None:
 
 
 def _exc_info(error: BaseException) -> tuple[type[BaseException], BaseException, Any]:
+    says_where = isinstance(error, SyntaxError) or type(error).__module__ in _COMPLAINTS
+    if says_where and user_only(error.__traceback__) is None:
+        return type(error), error, None
     return type(error), error, user_traceback(error.__traceback__)
 
 

@@ -15,7 +15,8 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
-from evpy.http.usercode import relative
+from evpy.http.signature import is_async
+from evpy.http.usercode import describe_callable, relative
 
 log = logging.getLogger("evpy.handler")
 
@@ -101,4 +102,7 @@ def call_hook(module: ModuleType, name: str) -> None:
     """Calls ``on_start`` or ``on_stop``, if the script has it."""
     hook: Callable[[], Any] | None = getattr(module, name, None)
     if hook is not None:
+        if is_async(hook):
+            where = describe_callable(hook)
+            raise TypeError(f"{where} is async: write def instead, blocking calls switch by themselves")
         hook()

@@ -203,6 +203,7 @@ typedef struct {
     uint32_t listeners;
     int32_t listener_fd[EV_MAX_LISTENERS];
     uint8_t listener_https[EV_MAX_LISTENERS];
+    uint8_t listener_own[EV_MAX_LISTENERS]; /* opened by this server: it may shut it down */
     char listener_name[EV_MAX_LISTENERS][128];
     char server_header[64]; /* "" = none */
     int32_t access_log_fd;  /* -1: none */
@@ -210,14 +211,20 @@ typedef struct {
     uint32_t inline_mode;
     uint32_t echo; /* benchmark: the gateway answers by itself */
     _Atomic uint32_t gateway_epoch;
-    _Atomic uint32_t gateway_mode; /* EV_RUN, EV_DRAIN */
+    _Atomic uint32_t gateway_mode; /* EV_RUN ... EV_GIVE_UP */
     _Atomic int32_t gateway_pid;
     _Atomic uint64_t next_id;
     efio_waker io_wake[EV_MAX_IO];
     ev_counters counters[EV_MAX_IO];
 } ev_header;
 
-enum { EV_RUN = 0, EV_DRAIN = 1 };
+/* What the gateway is to do, each with all that stands before it. */
+enum {
+    EV_RUN = 0,
+    EV_DRAIN,   /* accept nothing more, answer what is open, end */
+    EV_STOP,    /* the server stops: nobody else will accept either, so that new connections are refused at once */
+    EV_GIVE_UP, /* the grace time is over: 503 for what is not answered */
+};
 
 /* A process's own view of the segment. */
 typedef struct {

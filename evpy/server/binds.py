@@ -102,6 +102,8 @@ def _parse_port(text: str, port: str) -> int:
 
 
 def _parse_ipv6(text: str, bracketed: str) -> str:
+    if not bracketed.endswith("]"):
+        raise ValueError(f"{text!r}: the bracket of the IPv6 address is not closed; write '[ADDRESS]:PORT'")
     host = bracketed[1:-1]
     try:
         socket.inet_pton(socket.AF_INET6, host.partition("%")[0])
@@ -133,6 +135,7 @@ class Listeners:
 
     def __init__(self) -> None:
         self.sockets: list[socket.socket] = []
+        self.foreign: set[int] = set()  # descriptors that came from outside, where others may go on using them
         self._made: list[tuple[str, int, int]] = []  # absolute path, device, inode of each Unix socket
         self._owner = os.getpid()
 
@@ -208,7 +211,9 @@ def _open_one(bind: Bind, unix_mode: int | None, listeners: Listeners) -> list[s
     """Binds the sockets of one address and registers them in ``listeners``, which closes them after a failure."""
     start = len(listeners)
     if bind.kind == "fd":
-        listeners.sockets.append(_adopt(bind.fd))
+        sock = _adopt(bind.fd)
+        listeners.sockets.append(sock)
+        listeners.foreign.add(sock.fileno())
     elif bind.kind == "unix":
         _open_unix(bind, unix_mode, listeners)
     else:

@@ -150,7 +150,10 @@ class _Parser(argparse.ArgumentParser):
     """argparse with our kind of error."""
 
     def error(self, message: str) -> NoReturn:
-        message = message.removeprefix("argument ").replace("ignored explicit argument", "takes no value, but there is")
+        message = message.removeprefix("argument ")
+        if message.startswith("--print-config: ignored explicit argument"):
+            message = "--print-config: the one form besides the usual is --print-config=json"
+        message = message.replace("ignored explicit argument", "takes no value, but there is")
         raise UsageError(f"{message} (evserver --help shows the options)")
 
 

@@ -25,6 +25,7 @@ Invariants (tests/evpy/server/test_fleet.py drives random events against them):
 from __future__ import annotations
 
 import enum
+import sys
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -258,7 +259,9 @@ class Fleet:
             if seat.successor is member:
                 seat.successor = None
         if phase is Phase.STARTING or member.failure:
-            self._failed_to_start(member, seat, member.failure or f"{how} while it was starting", lived, now)
+            self._failed_to_start(
+                member, seat, member.failure or f"{how} while the application was being loaded", lived, now
+            )
         elif phase is Phase.READY:
             pause = seat.backoff.failed(now, lived=lived, useful=useful) if seat is not None else 0.0
             self._driver.note("worker crashed", member, how=how, lived=round(lived, 3), restart_in=pause)
@@ -330,7 +333,7 @@ class Fleet:
         try:
             self._driver.spawn(member)
         except OSError as error:
-            self.on_failed(slot, f"the process cannot be started: {error.strerror}")
+            self.on_failed(slot, f"the process cannot be started: {error.filename or sys.executable}: {error.strerror}")
             self.on_exit(slot, "never started", now, useful=False, clean=False)
 
     def _failed_to_start(self, member: Member, seat: Seat | None, reason: str, lived: float, now: float) -> None:

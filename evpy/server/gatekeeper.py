@@ -18,11 +18,12 @@ from evpy.server.fleet import Backoff
 if TYPE_CHECKING:
     from evpy._core import Segment
 
-__all__ = ["Gatekeeper"]
+__all__ = ["GROUP_PAUSE", "Gatekeeper"]
 
 # SIGTERM makes it drain, as it does us: a process manager that signals all of a group means all of a group.
 BLOCKED = (signal.SIGINT, signal.SIGHUP)
 
+GROUP_PAUSE = 0.2  # seconds between the signals to several processes of a group
 IDLE_LIMIT = 2.0  # seconds; an idle I/O thread turns twice a second
 
 _log = logging.getLogger("evpy.server.supervisor")
@@ -54,6 +55,7 @@ class Gatekeeper:
 
         descriptors = self._segment.gateway_fds()
         command = [_core.GATEWAY_PATH, "--segment", str(self._segment.fd)]
+        self._segment.set_running()
         try:
             self.child = processes.spawn(command, descriptors=descriptors, blocked=BLOCKED)
         except OSError as error:
@@ -83,6 +85,10 @@ class Gatekeeper:
         self.child = None
         if self.draining:
             logs.event(_log, logging.DEBUG, "gateway ended", gateway=pid, how=processes.describe_exit(status))
+            return status
+        if status == 0:  # it was told to end: by somebody who tells all of our group, and so us in a moment
+            self._backoff.not_before = now + GROUP_PAUSE
+            logs.event(_log, logging.INFO, "gateway ended", gateway=pid, how="SIGTERM", restart_in=GROUP_PAUSE)
             return status
         useful = self._segment.counters()["answered"] > self._answered
         pause = self._backoff.failed(now, lived=lived, useful=useful)
@@ -114,7 +120,7 @@ class Gatekeeper:
     def drain(self) -> None:
         """It stops accepting, answers what is open, and ends."""
         self.draining = True
-        self._segment.set_draining()
+        self._segment.set_draining(stop=True)
 
     def kill(self) -> None:
         if self.child is not None:

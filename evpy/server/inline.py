@@ -72,7 +72,10 @@ class InlineServer:
         import gevent.event
         from gevent import get_hub
 
-        self.folder = os.getcwd()
+        try:
+            self.folder = os.getcwd()
+        except FileNotFoundError:
+            raise StartupError("the current directory has been removed; start evserver in another one") from None
         self._settings = settings
         self._cleanup = cleanup
         self._began = began
@@ -89,6 +92,8 @@ class InlineServer:
         where = [binds.Bind("fd", fd=fd) for fd in self._inherited] or settings.binds()
         self._listeners = binds.open_all(where, backlog=settings.backlog, unix_mode=mode, inheritable=False)
         cleanup.callback(self._listeners.close_all)
+        if self._inherited and not any(bind.kind == "fd" for bind in settings.binds()):
+            self._listeners.foreign.clear()  # the program before us has opened them
         self._watcher: Watcher | None = None
 
     def run(self) -> bool:
@@ -192,12 +197,14 @@ class InlineServer:
         why, grace = self._stopping or self._again, self._settings.grace
         logs.event(_log, logging.INFO, "draining", why=why, grace=grace, connections=drive.engine.open_connections)
         deadline = time.monotonic() + grace
-        shared.set_draining()
+        shared.set_draining(stop=not self._again)
         drive.turn()
         while not drive.engine.drained:
             left = deadline - time.monotonic()
             if left <= 0:
                 logs.event(_log, logging.WARNING, "the grace time is over", connections=drive.engine.open_connections)
+                shared.give_up()
+                drive.turn()
                 return
             undisturbed(functools.partial(self._wait_again, left))
 

@@ -15,6 +15,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 
+from evpy.errors import UsageError
 from evpy.server import processes
 from evpy.server.settings import Settings
 
@@ -26,8 +27,14 @@ BLOCKED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def watched_folders(settings: Settings) -> list[str]:
-    """Absolute paths of what is watched: the folders of ``--reload-dir``, else the one of the target."""
+    """Absolute paths of what is watched: the folders of ``--reload-dir``, else the one of the target.
+
+    UsageError when one of them is not there.
+    """
     if settings.reload_dir:
+        for folder in settings.reload_dir:
+            if not os.path.isdir(folder):
+                raise UsageError(f"reload-dir: {folder!r} is not a directory")
         return [os.path.abspath(folder) for folder in settings.reload_dir]
     target = settings.target or "."
     if os.path.isdir(target):

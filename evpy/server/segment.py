@@ -84,7 +84,7 @@ def configure(segment: Segment, settings: Settings, access_log_fd: int) -> None:
 
 def add_listeners(segment: Segment, listeners: Listeners) -> None:
     for sock, address in zip(listeners, listeners.addresses(), strict=True):
-        segment.add_listener(sock.fileno(), address)
+        segment.add_listener(sock.fileno(), address, own=sock.fileno() not in listeners.foreign)
 
 
 def open_access_log(path: str | None) -> int:

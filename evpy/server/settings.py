@@ -117,6 +117,12 @@ def _check_server_header(text: str) -> None:
         raise ValueError(f"{text!r} is not a header value of at most 63 printable ASCII characters")
 
 
+def _is_any_port(address: str) -> bool:
+    """Port 0 is another free port each time."""
+    bind = parse_bind(address)
+    return bind.kind == "tcp" and bind.port == 0
+
+
 def parse_body_limit(text: str) -> tuple[str, int]:
     """Path and bytes of "/upload=10G"; ValueError says what is wrong."""
     path, _, size = text.rpartition("=")
@@ -127,6 +133,7 @@ def parse_body_limit(text: str) -> tuple[str, int]:
 
 _SERVER_HEADER = Text("TEXT", "text of at most 63 printable ASCII characters", _check_server_header, optional=False)
 _BODY_LIMIT = Text("PATH=SIZE", "a path and a size such as /upload=10G", parse_body_limit, optional=False)
+_ADDRESS = Text("ADDRESS", "an address", parse_bind, optional=False)
 _TARGET = FilePath("TARGET", "a handler script, a directory of them, or module:name")
 _DIRECTORY = FilePath("DIR", "a directory")
 
@@ -146,7 +153,7 @@ class Settings:
 
     # --- where to listen
     bind: tuple[str, ...] = _option(
-        Texts(Text("ADDRESS", "an address", parse_bind, optional=False), least=1, most=MAX_LISTENERS), "listen",
+        Texts(_ADDRESS, least=1, most=MAX_LISTENERS, may_repeat=_is_any_port), "listen",
         "HOST:PORT, [IPV6]:PORT, :PORT (everywhere), unix:PATH or fd:3; repeatable", ("127.0.0.1:8000",), short="-b",
     )  # fmt: skip
     unix_mode: str | None = _option(Octal(), "listen", "permissions of Unix sockets", default_note="by the umask")

@@ -27,7 +27,7 @@ import selectors
 import signal
 import sys
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from typing import Any
 
 from evpy.errors import ExitCode, StartupError, UsageError
@@ -44,6 +44,7 @@ __all__ = ["Supervisor", "main", "reread_settings"]
 TICK = 0.25  # seconds between looks at the health of workers
 BUSY_TICK = 0.02  # ... while somebody starts or leaves: an acknowledged slot rings no bell
 MEMORY_TICK = 1.0
+GIVE_UP_TIME = 2.0  # seconds for the gateway to say so to those who wait
 STOP_TIME = 5.0  # seconds for on_stop, when the grace time has been used up by requests
 HANDLED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
 
@@ -72,6 +73,7 @@ class Supervisor:
         self._stage = _Stage.STARTING
         self._deadline = float("inf")  # of the drain
         self._failure: str | None = None
+        self._busy: set[int] = set()  # slots of workers that had requests when the grace time was over
         self._overdue = False  # the grace time was over before everything was answered
         self._next_health = self._next_memory = 0.0
         self._terminal = processes.Terminal()
@@ -165,8 +167,11 @@ class Supervisor:
         if self._stage is _Stage.DRAINING:
             if self._gatekeeper.gone:
                 self._leave(now)
-            elif now >= self._deadline:
+            elif now >= self._deadline and not self._overdue:
                 self._give_up(now)
+            elif now >= self._deadline:
+                self._gatekeeper.kill()
+                self._leave(now)
         if self._stage is not _Stage.LEAVING:
             gone = self._gatekeeper.gone
             self._gatekeeper.tick(now)
@@ -237,16 +242,17 @@ class Supervisor:
     def _give_up(self, now: float) -> None:
         """The grace time is over, and not everything is answered."""
         self._overdue = True
-        busy = {slot for slot in self._workforce.processes if self._segment.worker_info(slot)["active"]}
+        self._busy = {slot for slot in self._workforce.processes if self._segment.worker_info(slot)["active"]}
         connections = self._segment.counters()["connections_open"]
-        logs.event(_log, logging.WARNING, "the grace time is over", connections=connections, busy_workers=len(busy))
-        self._gatekeeper.kill()
-        self._leave(now, busy)
+        busy = len(self._busy)
+        logs.event(_log, logging.WARNING, "the grace time is over", connections=connections, busy_workers=busy)
+        self._segment.give_up()
+        self._deadline = now + GIVE_UP_TIME
 
-    def _leave(self, now: float, overdue: Collection[int] = ()) -> None:
+    def _leave(self, now: float) -> None:
         """No connection is open any more: the workers' turn."""
         self._stage = _Stage.LEAVING
-        self._fleet.leave(now, max(self._deadline, now + STOP_TIME), overdue)
+        self._fleet.leave(now, now + STOP_TIME if self._overdue else max(self._deadline, now + STOP_TIME), self._busy)
         self._deadline = float("inf")
 
     def _fail(self, reason: str, now: float) -> None:
@@ -311,6 +317,7 @@ class Supervisor:
         for slot, process in list(self._workforce.processes.items()):
             for action in self._watchdog.look(slot, self._segment.worker_info(slot), now):
                 self._act(process, action, now)
+        self._workforce.grant_wishes(now)
         self._workforce.check_requests(now)
         if now >= self._next_memory:
             self._next_memory = now + MEMORY_TICK

@@ -200,8 +200,10 @@ class Texts(Kind):
 
     repeatable = True
 
-    def __init__(self, item: Kind, *, least: int = 0, most: int = 1000) -> None:
-        self.item, self.least, self.most = item, least, most
+    def __init__(
+        self, item: Kind, *, least: int = 0, most: int = 1000, may_repeat: Callable[[str], bool] = lambda _: False
+    ) -> None:
+        self.item, self.least, self.most, self.may_repeat = item, least, most, may_repeat
         self.metavar = item.metavar
         self.expects = f"{item.expects}, or several of them"
 
@@ -215,7 +217,7 @@ class Texts(Kind):
             value = self.item.parse(part) if isinstance(part, str) and part else None
             if not isinstance(value, str):
                 raise ValueError(f"{quoted(part)} is not {self.item.expects}")
-            if value in values:
+            if value in values and not self.may_repeat(value):
                 raise ValueError(f"{quoted(value)} is named twice")
             values.append(value)
         if not self.least <= len(values) <= self.most:

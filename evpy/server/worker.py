@@ -135,8 +135,11 @@ class WorkerProcess:
         import traceback
 
         from evpy.errors import ExitCode, StartupError
+        from evpy.http.usercode import user_only
 
         cause = error.__cause__ if isinstance(error, StartupError) else error
+        if cause is not None:
+            cause = cause.with_traceback(user_only(cause.__traceback__))
         reason = str(error) if isinstance(error, StartupError) else f"{type(error).__name__}: {error}"
         text = "".join(traceback.format_exception(cause)) if cause is not None else ""
         reports.send(self._reports, "failed", reason=reason, traceback=text[-10000:])

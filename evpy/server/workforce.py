@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from evpy._core import DEAD, DRAINING, EMPTY, READY
 from evpy.server import logs, processes
 from evpy.server.fleet import Fleet, Limits, Member, Phase
+from evpy.server.gatekeeper import GROUP_PAUSE
 from evpy.server.reports import STACKS_SIGNAL, Receiver
 from evpy.server.worker import HANDLED
 
@@ -84,6 +85,7 @@ class Workforce:
         self.settings = settings
         self.next_settings: Settings | None = None  # while a reload is under way
         self.processes: dict[int, WorkerProcess] = {}
+        self._wishes: dict[int, float] = {}  # slots of workers that were told to end: when to replace them
         self._watch = watch
         self._unwatch = unwatch
         self._reread = reread
@@ -134,6 +136,12 @@ class Workforce:
     def retire(self, member: Member) -> None:
         self.segment.set_worker_state(member.slot, DRAINING)
         self.processes[member.slot].child.send(signal.SIGTERM)
+
+    def grant_wishes(self, now: float) -> None:
+        """Replaces the workers that were told to end."""
+        for slot in [slot for slot, due in self._wishes.items() if now >= due]:
+            del self._wishes[slot]
+            self.fleet.recycle(slot, "it was asked to end by SIGTERM", now)
 
     def examine(self, member: Member) -> None:
         """Stacks are asked for in two ways: of all greenlets, which the worker itself logs if its interpreter can, and
@@ -232,8 +240,8 @@ class Workforce:
                 case "failed":
                     process.epitaph = _traceback(str(message.get("traceback") or ""))
                     self.fleet.on_failed(slot, str(message.get("reason")))
-                case "asked":
-                    self.fleet.recycle(slot, "it was asked to end by SIGTERM", now)
+                case "asked":  # by somebody who may tell all of our group, and so us in a moment
+                    self._wishes.setdefault(slot, now + GROUP_PAUSE)
                 case "blocked" | "recovered":
                     self.on_blocked(process, message)
 

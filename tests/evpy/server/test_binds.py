@@ -82,6 +82,7 @@ class TestParse:
         [
             ("", "has no port; write ':8000'"),
             ("localhost", "'localhost' has no port; write 'localhost:8000'"),
+            ("[::1:8000", "the bracket of the IPv6 address is not closed; write '[ADDRESS]:PORT'"),
             ("[::1]", "'[::1]' has no port; write '[::1]:8000'"),
             ("::1:8000", "an IPv6 address needs brackets; write '[::1]:8000'"),
             ("[::g]:80", "'::g' is not an IPv6 address"),

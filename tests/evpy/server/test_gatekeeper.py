@@ -27,8 +27,11 @@ class FakeSegment:
     def gateway_heartbeat_age(self) -> float | None:
         return self.age
 
-    def set_draining(self) -> None:
-        self.draining = True
+    def set_running(self) -> None:
+        self.draining = False
+
+    def set_draining(self, stop: bool) -> None:
+        self.draining = stop
 
 
 class FakeChild:
