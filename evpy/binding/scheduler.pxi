@@ -259,14 +259,14 @@ cdef class Scheduler:
         cdef Py_ssize_t n = 0
         cdef bytes lines, body
         if request.resp.started or request.done:
-            self.send_result(request, result)
+            self.send_result(request, result, self.app)
             return 0
         kind = type(result)
         if kind is str:
             try:
                 p = PyUnicode_AsUTF8AndSize(result, &n)
             except UnicodeEncodeError: # it can say whose result that is
-                self.send_result(request, result)
+                self.send_result(request, result, self.app)
                 return 0
             lines = _TEXT
         elif kind is bytes:
@@ -277,17 +277,17 @@ cdef class Scheduler:
             try:
                 body = self.encode(result)
             except Exception:
-                self.send_result(request, result)
+                self.send_result(request, result, self.app)
                 return 0
             p = PyBytes_AS_STRING(body)
             n = PyBytes_GET_SIZE(body)
             lines = _JSON
         else:
-            self.send_result(request, result)
+            self.send_result(request, result, self.app)
             return 0
         if ev_load32(&request.s.gone) & EV_GONE_DEAD or not ev_resp_simple(
                 &self.s, request.slab, &request.resp, 200, PyBytes_AS_STRING(lines), PyBytes_GET_SIZE(lines), <const uint8_t *>p, n):
-            self.send_result(request, result)
+            self.send_result(request, result, self.app)
             return 0
         self._final(request)
         return 0

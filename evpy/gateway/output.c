@@ -230,7 +230,7 @@ static bool send_file(ev_engine *e, ev_conn *c, ev_slab *s, uint32_t i, uint64_t
         s->file_offset += (uint64_t)n;
         s->file_left -= (uint64_t)n;
         *budget = *budget > (uint64_t)n ? *budget - (uint64_t)n : 0;
-        if ((size_t)n < want) c->writable = false;
+        /* After a short count the next call tells why: the socket is full, or the file has become shorter. */
     }
     return true;
 }

@@ -4,7 +4,7 @@
  * other copy and then says which one counts (release; partner: the acquire of the reader). Two reloads within one
  * look-up would be needed to confuse a reader, and a reload starts processes.
  *
- * Paths are compared as they were sent: what is percent-encoded in another way has the limit of what is above it. */
+ * Paths are compared decoded, as handlers see them: another spelling must not be a way around a lower limit. */
 #ifndef EVPY_BODYLIMITS_H
 #define EVPY_BODYLIMITS_H
 
@@ -58,11 +58,33 @@ static inline void ev_body_limits_publish(ev_body_limits *l)
     atomic_fetch_xor_explicit(&l->which, 1, memory_order_release);
 }
 
+static inline int ev_hex(uint8_t c)
+{
+    return c >= '0' && c <= '9' ? c - '0' : (c | 32) >= 'a' && (c | 32) <= 'f' ? (c | 32) - 'a' + 10 : -1;
+}
+
+/* Decodes %XX of as much of a path as can matter; returns how many bytes there are. */
+static inline size_t ev_body_path_decode(const uint8_t *path, size_t n, uint8_t out[EV_BODY_LIMIT_PATH + 1])
+{
+    size_t k = 0;
+    for (size_t i = 0; i < n && k <= EV_BODY_LIMIT_PATH; k++) {
+        bool coded = path[i] == '%' && i + 2 < n && ev_hex(path[i + 1]) >= 0 && ev_hex(path[i + 2]) >= 0;
+        out[k] = coded ? (uint8_t)(ev_hex(path[i + 1]) << 4 | ev_hex(path[i + 2])) : path[i];
+        i += coded ? 3 : 1;
+    }
+    return k;
+}
+
 /* The limit of a request with this path, in bytes: that of the longest path that it is, or lies below. 0: none. */
 static inline uint64_t ev_body_limit_of(const ev_body_limits *l, const uint8_t *path, size_t n)
 {
     const ev_body_table *t = &l->table[atomic_load_explicit(&((ev_body_limits *)l)->which, memory_order_acquire)];
     const ev_body_limit *best = NULL;
+    uint8_t decoded[EV_BODY_LIMIT_PATH + 1];
+    if (t->n && memchr(path, '%', n)) {
+        n = ev_body_path_decode(path, n, decoded);
+        path = decoded;
+    }
     for (uint32_t k = 0; k < t->n; k++) {
         const ev_body_limit *at = &t->at[k];
         if (at->path_len > n || (best && best->path_len >= at->path_len) || memcmp(at->path, path, at->path_len))

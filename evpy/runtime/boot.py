@@ -59,7 +59,11 @@ def _prepare(*, patch: bool, threads: int) -> None:
 
     # Now, because gevent would otherwise do it on the way out, with imports that call eval(): CPython then forgets that
     # the program died of a KeyboardInterrupt and exits with 1 instead of SIGINT's status.
-    get_hub()
+    hub = get_hub()
+    # Something may always come: a signal handler may set the event that the script waits for. Without anything to watch
+    # the loop would end, and the waiting with "This operation would block forever"; Python waits.
+    ever = hub.loop.async_()
+    ever.start(lambda: None)
     # Ctrl-C while the hub waits: the hub passes the KeyboardInterrupt to the main greenlet, and Python prints it there.
     Hub.NOT_ERROR = (*Hub.NOT_ERROR, KeyboardInterrupt)
     dump.install(signal.SIGUSR1)

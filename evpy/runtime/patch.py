@@ -27,6 +27,7 @@ from gevent._hub_local import get_hub_if_exists
 
 from evpy.runtime.children import see_children_everywhere
 from evpy.runtime.locks import share_locks
+from evpy.runtime.multiproc import change_when_imported
 from evpy.runtime.sockets import let_sockets_move
 
 __all__ = ["close", "has_plugins", "patch_all"]
@@ -43,6 +44,7 @@ def patch_all() -> None:
         monkey.patch_all(Event=False, queue=False)
     share_locks()
     let_sockets_move()
+    change_when_imported()
     if _deferred_close is not None:
         os.close = close
 

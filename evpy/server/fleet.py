@@ -260,7 +260,7 @@ class Fleet:
                 seat.successor = None
         if phase is Phase.STARTING or member.failure:
             self._failed_to_start(
-                member, seat, member.failure or f"{how} while the application was being loaded", lived, now
+                member, seat, member.failure or f"{how} while it was starting the application", lived, now
             )
         elif phase is Phase.READY:
             pause = seat.backoff.failed(now, lived=lived, useful=useful) if seat is not None else 0.0

@@ -25,9 +25,10 @@ static void test_the_longest_path_that_applies(void)
         const char *path;
         uint64_t bytes;
     } rows[] = {
-        {"/", 16},       {"", 16},       {"*", 16},     {"/up", 1000},        {"/up/", 1000},
-        {"/up/x", 1000}, {"/upper", 16}, {"/u", 16},    {"/up/big", 0},       {"/up/big/x", 0},
-        {"/dir", 16},    {"/dir/", 3},   {"/dir/x", 3}, {"/up/bigger", 1000}, {"/%75p", 16},
+        {"/", 16},          {"", 16},         {"*", 16},     {"/up", 1000},        {"/up/", 1000},
+        {"/up/x", 1000},    {"/upper", 16},   {"/u", 16},    {"/up/big", 0},       {"/up/big/x", 0},
+        {"/dir", 16},       {"/dir/", 3},     {"/dir/x", 3}, {"/up/bigger", 1000}, {"/%75p", 1000},
+        {"/u%70/%62ig", 0}, {"/up%2Fbig", 0}, {"/up%", 16},  {"/up%7", 16},        {"/%zzup", 16},
     };
     for (size_t k = 0; k < sizeof rows / sizeof *rows; k++)
         CHECK(of(&l, rows[k].path) == rows[k].bytes, "%s: %lu", rows[k].path, (unsigned long)of(&l, rows[k].path));

@@ -113,7 +113,8 @@ print(anywhere(grown))""",
     "a child that somebody else has reaped": (
         """from gevent.monkey import get_original
 def reaped():
-    child = subprocess.Popen(['true'])
+    child = subprocess.Popen(['cat'], stdin=subprocess.PIPE)
+    child.stdin.close()  # now it ends, and nothing here switches before it is reaped
     get_original('os', 'waitpid')(child.pid, 0)
     return child.wait()
 print(anywhere(reaped))""",

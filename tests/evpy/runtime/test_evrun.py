@@ -515,3 +515,21 @@ def test_sigusr1_prints_the_stacks_of_a_waiting_and_of_a_busy_program(script):
     )
     assert text.count("in lurk") == 1
     assert "main greenlet, suspended:" in text
+
+
+SIGNALLED = {
+    "an event": "event = threading.Event(); signal.signal(signal.SIGALRM, lambda *_: event.set()); "
+    "alarm(); event.wait()",
+    "a lock": "lock = threading.Lock(); signal.signal(signal.SIGALRM, lambda *_: lock.release()); lock.acquire(); "
+    "alarm(); lock.acquire()",
+}
+
+
+@pytest.mark.parametrize("what", SIGNALLED)
+def test_a_signal_handler_ends_the_only_wait(what: str) -> None:
+    """Nothing else can ever happen in the process; gevent alone would say that this blocks for ever."""
+    prelude = "import signal, threading\ndef alarm(): signal.setitimer(signal.ITIMER_REAL, 0.05)\n"
+    code = f"{prelude}{SIGNALLED[what]}\nprint('over')"
+    evrun = Path(sys.executable).with_name("evrun")
+    got = subprocess.run([evrun, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert (got.stdout, got.stderr, got.returncode) == ("over\n", "", 0)

@@ -153,7 +153,10 @@ class TestUsage:
             ),
             (
                 "--print-config=yaml",
-                "--print-config: takes no value, but there is 'yaml' (evserver --help shows the options)",
+                (
+                    "--print-config: the one form besides the usual is --print-config=json "
+                    "(evserver --help shows the options)"
+                ),
             ),
             ("-c no.toml", "cannot read the configuration file 'no.toml': No such file or directory"),
             ("x.py --chdir no", "--chdir: cannot enter 'no': No such file or directory"),

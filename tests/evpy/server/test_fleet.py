@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import random
+import sys
 from dataclasses import dataclass, field
 
 import pytest
@@ -135,7 +136,7 @@ def test_first_start_fails_when_a_worker_crashes_before_it_is_ready() -> None:
     world = World(1)
     world.fleet.tick(world.now)
     world.exit(0)
-    assert world.fleet.failed == "killed by SIGSEGV while it was starting"
+    assert world.fleet.failed == "killed by SIGSEGV while it was starting the application"
 
 
 def test_start_timeout_examines_then_kills_and_is_a_failure() -> None:
@@ -154,7 +155,7 @@ def test_start_timeout_examines_then_kills_and_is_a_failure() -> None:
 def test_refused_process_is_a_failure_of_the_first_start_and_is_tried_again_later() -> None:
     world = World(1, refuse=1)
     world.fleet.tick(world.now)
-    assert world.fleet.failed == "the process cannot be started: Resource temporarily unavailable"
+    assert world.fleet.failed == f"the process cannot be started: {sys.executable}: Resource temporarily unavailable"
     world = up(1)
     world.refuse = 1
     world.exit(0, useful=True)

@@ -190,7 +190,7 @@ def test_several_cookies_are_several_fields(server: Server) -> None:
         ("/status-text", r"a status is an int, not str"),
         ("/response-in-tuple", r"a Response has a status and headers of its own"),
         ("/204-with-body", r"a response with status 204 has no body"),
-        ("/not-json", r"TypeError: Encoding objects of type object is unsupported"),
+        ("/not-json", r"handle\(\) \(.*main\.py:\d+\) returned dict: Encoding objects of type object is unsupported"),
         ("/first-bad", r"first_bad\(\) \(.*main\.py:\d+\): a stream yields str or bytes, this one yielded int"),
         ("/wrong-length", r"Content-Length is 2, but the body has 3 bytes"),
     ],
