@@ -82,6 +82,9 @@ static void log_request(ev_engine *e, ev_conn *c, bool aborted)
         entry.parsed = &s->head;
         entry.id = s->id;
         if (!c->own_answer) entry.bytes = s->out_body;
+    } else if (e->refused_head) {
+        entry.head = e->refused_head;
+        entry.parsed = e->refused_parsed;
     } else if (c->body && c->body->acc &&
                ev_http1_parse(c->body->acc, c->body->head_len, &e->tmp_head, &(const char *){0}) == 0) {
         entry.head = c->body->acc;
@@ -199,6 +202,16 @@ static void fail(ev_engine *e, ev_conn *c, int status, const char *reason)
     ev_body_free(e, c);
 }
 
+/* As fail(), for a request that no slab holds any more when its line is logged: head and h say which it was. */
+static void refuse(ev_engine *e, ev_conn *c, int status, const char *reason, const uint8_t *head,
+                   const ev_http1_head *h)
+{
+    e->refused_head = head;
+    e->refused_parsed = h;
+    fail(e, c, status, reason);
+    e->refused_head = NULL;
+}
+
 static uint64_t body_limit(const ev_engine *e, const ev_http1_head *h, const uint8_t *head)
 {
     return h->body == EV_BODY_NONE ? 0 : ev_body_limit_of(&e->hdr->body_limits, head + h->path_off, h->path_len);
@@ -226,9 +239,9 @@ static void hand_over(ev_engine *e, ev_conn *c, ev_slab *s, uint32_t i)
     atomic_store_explicit(&s->deadline_ns, deadline, memory_order_relaxed);
     c->state = EV_C_BUSY;
     if (!ev_dispatch_enqueue(e, c, i)) {
-        ev_slab_release(e, i);
         c->slab = EV_NO_SLAB;
-        fail(e, c, 503, "overloaded, try again");
+        refuse(e, c, 503, "overloaded, try again", ev_slab_head(e->seg, i), &s->head);
+        ev_slab_release(e, i);
         return;
     }
     ev_timer_set(e, c, c->body ? ev_body_deadline(e, c->body) : deadline);
@@ -308,13 +321,13 @@ static uint32_t start_request(ev_engine *e, ev_conn *c, const uint8_t *p, uint32
     uint64_t max_body = body_limit(e, h, p);
     bool too_large = h->body == EV_BODY_LENGTH && max_body && h->content_length > max_body;
     if (!s || too_large || e->hdr->echo) {
-        if (s) ev_slab_release(e, i);
         if (too_large)
-            fail(e, c, 413, "request body over the limit");
+            refuse(e, c, 413, "request body over the limit", p, h);
         else if (!s)
-            fail(e, c, 503, "overloaded, try again");
+            refuse(e, c, 503, "overloaded, try again", p, h);
         else
             echo(e, c);
+        if (s) ev_slab_release(e, i);
         return head_len;
     }
     if (h->body == EV_BODY_NONE ||
@@ -333,8 +346,8 @@ static uint32_t start_request(ev_engine *e, ev_conn *c, const uint8_t *p, uint32
     }
     bool streaming = h->body == EV_BODY_LENGTH && h->content_length > EV_WHOLE_BODY;
     if (!ev_body_start(e, c, h, p, max_body, streaming)) {
+        refuse(e, c, 503, "out of buffer memory", p, h);
         ev_slab_release(e, i);
-        fail(e, c, 503, "out of buffer memory");
         return head_len;
     }
     if (avail > head_len) c->body->continue_owed = false; /* it did not wait */

@@ -159,6 +159,9 @@ struct ev_engine {
     ev_fetcher *fetcher;    /* NULL until it is needed */
     int spare_fd;           /* given up to refuse a connection when descriptors run out */
     ev_http1_head tmp_head; /* when there is no slab to parse into */
+    /* While a request without a slab is being refused: what its line in the access log shall say (else NULL). */
+    const uint8_t *refused_head;
+    const ev_http1_head *refused_parsed;
     uint8_t scratch[EV_SCRATCH];
 };
 

@@ -164,12 +164,20 @@ def every(
     `background`. ValueError if `seconds` is not above 0 or `jitter` is negative.
     """
     _check(fn, name, "every")
-    if not (math.isfinite(seconds) and seconds > 0):
+    if not (_finite(seconds, "") and seconds > 0):
         raise ValueError(f"every({seconds}): the period must be more than 0 seconds, and finite")
-    if not (math.isfinite(jitter) and jitter >= 0):
+    if not (_finite(jitter, "jitter=") and jitter >= 0):
         raise ValueError(f"every(jitter={jitter}): jitter must be 0 seconds or more, and finite")
     label = name if name is not None else _label(fn)
     return _launch(name, lambda: PeriodicTimer(fn, label, seconds, jitter, immediate))
+
+
+def _finite(seconds: float, argument: str) -> bool:
+    try:
+        return math.isfinite(seconds)
+    except TypeError:
+        kind = type(seconds).__name__
+        raise TypeError(f"every({argument}{seconds!r}): must be a number of seconds, not {kind}") from None
 
 
 def running() -> tuple[BackgroundTask, ...]:

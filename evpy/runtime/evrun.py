@@ -152,13 +152,16 @@ def _short_options(command: Command, word: str, rest: list[str]) -> bool:
 
 def check_script(script: str) -> None:
     """Say what python would say about a script that cannot be read. Opens nothing: the script may be a pipe."""
-    path = os.path.abspath(script)
     try:
         os.stat(script)
         if not os.access(script, os.R_OK):
             raise PermissionError(13, os.strerror(13))
     except (OSError, ValueError) as error:
         reason = f"[Errno {error.errno}] {error.strerror}" if isinstance(error, OSError) else str(error)
+        try:
+            path = os.path.abspath(script)
+        except OSError:  # the current directory has been removed
+            path = script
         raise Usage(f"can't open file '{path}': {reason}") from None
 
 

@@ -186,6 +186,10 @@ class _Gathering:
 
 
 def _duration(seconds: float, what: str) -> float:
-    if not (math.isfinite(seconds) and seconds >= 0):
+    try:
+        valid = math.isfinite(seconds) and seconds >= 0  # whatever has __float__ or __index__ will do
+    except TypeError:
+        raise TypeError(f"{what}({seconds!r}): seconds must be a number, not {type(seconds).__name__}") from None
+    if not valid:
         raise ValueError(f"{what}({seconds}): seconds must be 0 or more, and finite")
     return seconds

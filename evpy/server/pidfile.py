@@ -88,6 +88,8 @@ def _is_server(pid: int) -> bool:
     """Whether the process is alive and looks like a server of ours: without a lock, any number may be a stranger's."""
     try:
         with open(f"/proc/{pid}/cmdline", "rb") as file:
-            return b"evserver" in file.read()
+            words = file.read().split(b"\0")
     except OSError:
         return False
+    # Whole names only: a pager or an editor is no server because it has evserver.log or evserver.toml open.
+    return any(word.rpartition(b"/")[2] == b"evserver" for word in words) or (b"-m" in words and b"evpy" in words)

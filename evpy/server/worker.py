@@ -193,7 +193,7 @@ def stop_application(target: LoadedTarget) -> None:
     except BaseException as error:
         from evpy.http.usercode import user_traceback
 
-        log = logging.getLogger(__name__)
+        log = logging.getLogger("evpy.server.worker")
         log.error("on_stop() failed", exc_info=(type(error), error, user_traceback(error.__traceback__)))
 
 
@@ -202,7 +202,7 @@ def _log_stacks(text: str) -> None:
 
     from evpy.server import logs
 
-    logs.event(logging.getLogger(__name__), logging.INFO, "stacks", traceback=text)
+    logs.event(logging.getLogger("evpy.server.worker"), logging.INFO, "stacks", traceback=text)
 
 
 def _alive(pid: int) -> bool:

@@ -374,6 +374,19 @@ def test_impossible_periods_are_refused(arguments, message):
     assert running() == ()
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"seconds": "x"}, r"^every\('x'\): must be a number of seconds, not str$"),
+        ({"seconds": 1, "jitter": None}, r"^every\(jitter=None\): must be a number of seconds, not NoneType$"),
+    ],
+)
+def test_what_is_no_period_is_named(arguments, message):
+    with pytest.raises(TypeError, match=message):
+        every(fn=forever, **arguments)
+    assert running() == ()
+
+
 # ---------------------------------------------------------------- stop_all
 
 

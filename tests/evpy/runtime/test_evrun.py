@@ -256,6 +256,16 @@ def test_options_that_would_lock_the_runtime_out_are_refused_with_a_way_out(lett
         evrun.parse([f"-u{letter}", "x.py"])
 
 
+def test_a_script_in_a_removed_directory_is_one_line_and_exit_2(tmp_path):
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    shell = f'cd "{gone}" && rmdir "{gone}" && exec "$@"'
+    command = ["sh", "-c", shell, "sh", *EVRUN, "x.py"]
+    got = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT, check=False)
+    assert (got.returncode, got.stdout) == (2, "")
+    assert got.stderr == "evrun: can't open file 'x.py': [Errno 2] No such file or directory\n"
+
+
 def test_a_missing_script_is_one_line_and_exit_2(tmp_path):
     got = run("missing.py", "--help", cwd=tmp_path)
     assert got.returncode == 2

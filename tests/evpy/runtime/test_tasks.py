@@ -77,6 +77,15 @@ def test_impossible_durations_are_refused(function, seconds):
         function(seconds)
 
 
+@pytest.mark.parametrize("seconds", ["x", [], 1j])
+def test_what_is_no_duration_is_named_with_its_function(seconds):
+    for function, name in ((sleep, "sleep"), (timeout, "timeout")):
+        with pytest.raises(TypeError, match=rf"^{name}\(.*\): seconds must be a number, not {type(seconds).__name__}$"):
+            function(seconds)
+    with pytest.raises(TypeError, match=r"^sleep\(None\): seconds must be a number, not NoneType$"):
+        sleep(None)
+
+
 def test_sleep_takes_fractions_of_a_second(monkeypatch):
     slept = []
     monkeypatch.setattr(gevent, "sleep", slept.append)
@@ -314,7 +323,8 @@ def test_a_second_interruption_passes_at_once():
     assert log == ["ended"]
 
 
-def test_each_call_has_its_own_copy_of_the_callers_context():
+@pytest.mark.parametrize("limit", [None, 1, 2])
+def test_each_call_has_its_own_copy_of_the_callers_context(limit):
     def call(value):
         before = variable.get()
         variable.set(value)
@@ -323,8 +333,8 @@ def test_each_call_has_its_own_copy_of_the_callers_context():
 
     token = variable.set("outer")
     try:
-        got = gather(lambda: call("a"), lambda: call("b"), limit=1)
-        assert got == [("outer", "a"), ("outer", "b")]
+        got = gather(lambda: call("a"), lambda: call("b"), lambda: call("c"), limit=limit)
+        assert got == [("outer", "a"), ("outer", "b"), ("outer", "c")]
         assert variable.get() == "outer"
     finally:
         variable.reset(token)

@@ -64,6 +64,21 @@ def test_an_unlocked_one_with_the_number_of_a_server_is_refused(path: Path) -> N
         other.kill()
 
 
+def test_an_unlocked_one_with_the_number_of_a_stranger_is_replaced(path: Path) -> None:
+    """Who looks at our log or edits our settings is no server."""
+    wait = "import sys; print(flush=True); sys.stdin.read()"
+    with subprocess.Popen(
+        [sys.executable, "-c", wait, "/var/log/evserver.log"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline()
+        path.write_text(f"{other.pid}\n")
+        file = PidFile(str(path))
+        assert path.read_text() == f"{os.getpid()}\n"
+        file.remove()
+        other.kill()
+
+
 def test_one_that_somebody_has_replaced_is_not_removed(path: Path) -> None:
     file = PidFile(str(path))
     path.unlink()

@@ -13,6 +13,11 @@ from serving import Client, Server, exchange, free_port
 APP = """
 import evpy
 
+def wait(request):
+    yield "begun"
+    while not request.disconnected:
+        evpy.sleep(0.01)
+
 def handle(request):
     if request.path == "/404":
         raise evpy.HTTPError(404)
@@ -25,8 +30,7 @@ def handle(request):
     if request.path == "/endless":
         return iter(lambda: "x" * 65536, None)
     if request.path == "/wait":
-        while not request.disconnected:
-            evpy.sleep(0.01)
+        return wait(request)
     return {"client": request.client, "server": request.server, "host": request.host, "body": len(request.body)}
 """
 
@@ -172,6 +176,7 @@ def test_access_log_of_clients_who_leave(mode: str, tmp_path: Path) -> None:
     with Server(APP, "-w", mode, *options) as server:
         with server.client() as running, server.client() as waiting:
             running.send(b"GET /wait HTTP/1.1\r\nHost: a\r\n\r\n")
+            assert running.head().status == 200  # it has the one place that there is
             waiting.send(b"GET /second HTTP/1.1\r\nHost: a\r\n\r\n")
             # What the gateway refuses by itself is answered at once: by then it has read what came before.
             assert exchange(server.address, b"nonsense\r\n\r\n").startswith(b"HTTP/1.1 400 ")
@@ -184,3 +189,17 @@ def test_access_log_of_clients_who_leave(mode: str, tmp_path: Path) -> None:
     lines = {line["target"]: line for line in map(json.loads, log.read_text().splitlines())}
     assert (lines["/second"]["status"], lines["/second"]["aborted"]) == (499, True)
     assert (lines["/endless"]["status"], lines["/endless"]["aborted"]) == (200, True)
+
+
+def test_access_log_of_what_the_gateway_refuses(mode: str, tmp_path: Path) -> None:
+    """Its lines name the request as well, once the head has been understood."""
+    log = tmp_path / "access.log"
+    with Server(APP, "-w", mode, "--max-body", "10", "--access-log", str(log)) as server:
+        head = b"POST /big?a=b HTTP/1.1\r\nHost: a\r\nReferer: http://x/\r\nContent-Length: 11\r\n\r\n"
+        assert exchange(server.address, head + b"x" * 11).startswith(b"HTTP/1.1 413 ")
+        assert exchange(server.address, b"nonsense\r\n\r\n").startswith(b"HTTP/1.1 400 ")
+    found = [re.search(r'"([^"]*)" (\d+) \d+ "([^"]*)"', line) for line in log.read_text().splitlines()]
+    assert [match and match.groups() for match in found] == [
+        ("POST /big?a=b HTTP/1.1", "413", "http://x/"),
+        ("-", "400", "-"),
+    ]
