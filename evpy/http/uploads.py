@@ -86,7 +86,12 @@ def safe_filename(filename: str) -> str:
 
 
 def give_turn() -> None:
-    """Lets the other greenlets of this thread run."""
+    """Lets the other greenlets of this thread run, and the hub look at its sockets and timers.
+
+    ``gevent.sleep(0)`` would do only the first: its callback runs again before the loop looks round, for tens of
+    milliseconds. A timer that has expired already takes one whole turn of the loop.
+    """
     import gevent
 
-    gevent.sleep(0)
+    hub = gevent.get_hub()
+    hub.wait(hub.loop.timer(0.0))

@@ -3,13 +3,15 @@ from __future__ import annotations
 import errno
 import io
 import os
+import socket
 
+import gevent
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from evpy.http import uploads
-from evpy.http.uploads import SPOOL, UploadedFile, safe_filename
+from evpy.http.uploads import SPOOL, UploadedFile, give_turn, safe_filename
 
 
 def upload(data: bytes) -> UploadedFile:
@@ -111,3 +113,20 @@ def test_file_names_are_single_components(raw: str) -> None:
     name = safe_filename(raw)
     assert name not in ("", ".", "..")
     assert not set("/\\\0\r\n") & set(name)
+
+
+def test_a_turn_lets_the_hub_look_at_its_sockets() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        seen: list[bytes] = []
+        watcher = gevent.get_hub().loop.io(ours.fileno(), 1)
+        watcher.start(lambda: seen.append(ours.recv(10)))
+        try:
+            give_turn()
+            theirs.send(b"here")
+            give_turn()
+            give_turn()
+            assert seen == [b"here"]
+        finally:
+            watcher.stop()
+            watcher.close()

@@ -282,6 +282,20 @@ def test_second_reload_waits_and_a_third_is_the_same() -> None:
     assert (world.starting(), len(world.logged("reload done"))) == ([], 2)
 
 
+def test_second_reload_is_not_forgotten_when_the_first_fails() -> None:
+    """Somebody mends the program and sends SIGHUP again while the broken one still tries to start."""
+    world = up(2)
+    assert world.fleet.reload(world.now)
+    assert not world.fleet.reload(world.now)
+    world.fleet.on_failed(2, "main.py:1: SyntaxError")
+    world.exit(2, "exit code 3")
+    world.exit(3, clean=True)
+    assert world.fleet.reloading
+    world.ready(*world.starting())
+    assert len(world.logged("reload done")) == 1
+    assert set(world.incumbents()).isdisjoint({0, 1})
+
+
 def test_reload_before_the_first_start_is_done_waits_for_it() -> None:
     world = World(1)
     world.fleet.tick(world.now)

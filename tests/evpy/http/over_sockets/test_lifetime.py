@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from serving import Client, Server
@@ -402,3 +404,23 @@ def test_a_stop_waits_for_who_is_being_answered(mode: str) -> None:
         answer = client.rest()
         client.close()
         assert answer.endswith(b"1\r\n5\r\n0\r\n\r\n")
+
+
+def test_a_file_that_becomes_shorter_while_it_is_sent(mode: str, tmp_path: Path) -> None:
+    """What was announced cannot be kept: only the end of the connection tells the client, and it does so at once."""
+    path = tmp_path / "shrinks"
+    with path.open("wb") as file:
+        file.truncate(64 << 20)
+    app = f"from evpy import Response\ndef handle(request): return Response.file({str(path)!r})\n"
+    with Server(app, "-w", mode, "--send-timeout", "120") as server, server.client() as client:
+        client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+        client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        answer = client.head()
+        os.truncate(path, 20 << 20)  # the socket buffers hold a few MiB at most
+        assert answer.header("content-length") == str(64 << 20)
+        client.buffer = b""
+        left = 0
+        while piece := client.socket.recv(1 << 20):
+            left += len(piece)
+        assert (19 << 20) < left <= (20 << 20)
+        assert server.get("/").status == 200
