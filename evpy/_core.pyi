@@ -101,6 +101,8 @@ class Segment:
     # --- gateway
     def counters(self) -> dict[str, int]: ...
     def counters_of(self, io_thread: int) -> dict[str, int]: ...
+    def access_log_reopened(self) -> None:
+        """The descriptor of the access log leads to another file now: the gateway follows (log rotation)."""
     def set_running(self) -> None:
         """For a gateway that is to be started after one that has drained."""
     def set_draining(self, stop: bool) -> None:

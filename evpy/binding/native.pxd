@@ -93,7 +93,7 @@ cdef extern from "evpy/native/layout.h" nogil:
         char listener_name[16][128]
         char server_header[64]
         int32_t access_log_fd
-        uint32_t access_log_json, inline_mode, echo
+        uint32_t access_log_json, access_log_turn, inline_mode, echo
         uint32_t gateway_epoch, gateway_mode
         int32_t gateway_pid
         efio_waker io_wake[8]

@@ -139,9 +139,10 @@ cdef class Segment:
         h.access_log_json = access_log_json
         h.echo = echo
 
-    def set_access_log(self, int fd):
-        """Another descriptor for the access log of a gateway that starts from now on."""
-        self.seg.hdr.access_log_fd = fd
+    def access_log_reopened(self):
+        """The descriptor of the access log leads to another file now: the gateway is to follow."""
+        ev_store32(&self.seg.hdr.access_log_turn, ev_load32(&self.seg.hdr.access_log_turn) + 1)
+        ev_wake_gateway(&self.seg)
 
     def add_listener(self, int fd, str name, *, bint https=False, bint own=True):
         cdef ev_header *h = self.seg.hdr

@@ -5,6 +5,7 @@
  * Exit status: 0 drained, 2 usage, 3 could not start. */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -37,11 +38,34 @@ static void on_term(int sig)
     errno = saved;
 }
 
+/* The supervisor has put another file behind its descriptor (log rotation): do the same with ours, which is a copy of
+ * it. dup3() replaces it for the writers of all I/O threads at once; a write under way goes to the old file. */
+static void follow_access_log(void)
+{
+    int fd = segment.hdr->access_log_fd;
+    char path[64];
+    snprintf(path, sizeof path, "/proc/%d/fd/%d", (int)supervisor, fd);
+    int fresh = open(path, O_WRONLY | O_APPEND | O_CLOEXEC | O_NOCTTY);
+    if (fresh < 0) {
+        fprintf(stderr, "evpy-gateway: cannot follow the access log to its new file (%s): %s; the old one stays in use\n",
+                path, strerror(errno));
+        return;
+    }
+    dup3(fresh, fd, O_CLOEXEC);
+    close(fresh);
+}
+
 static void run(ev_engine *e)
 {
     uint64_t orphan_ns = 0;
+    uint32_t turn = atomic_load(&segment.hdr->access_log_turn);
     while (!ev_engine_drained(e)) {
         ev_engine_turn(e, HEARTBEAT_NS);
+        uint32_t now = atomic_load_explicit(&segment.hdr->access_log_turn, memory_order_acquire);
+        if (e->io == 0 && e->log && now != turn) {
+            turn = now;
+            follow_access_log();
+        }
         if (e->io == 0 && !orphan_ns && getppid() != supervisor) {
             orphan_ns = e->now_ns;
             on_term(0);

@@ -208,6 +208,7 @@ typedef struct {
     char server_header[64]; /* "" = none */
     int32_t access_log_fd;  /* -1: none */
     uint32_t access_log_json;
+    _Atomic uint32_t access_log_turn; /* counts how often the supervisor has opened the file anew (rotation) */
     uint32_t inline_mode;
     uint32_t echo; /* benchmark: the gateway answers by itself */
     _Atomic uint32_t gateway_epoch;

@@ -219,9 +219,23 @@ class Supervisor:
 
     def _reload(self, why: str, now: float) -> None:
         logs.reopen()
+        self._reopen_access_log()
         self._workforce.send_all(signal.SIGHUP)
         if not self._fleet.reload(now):
             logs.event(_log, logging.INFO, "reload queued", why=why)
+
+    def _reopen_access_log(self) -> None:
+        """After a rotation: the same path, which is another file now, behind the same descriptor."""
+        if self._access_log < 0 or self.settings.access_log == "-":
+            return
+        try:
+            fresh = segment.open_access_log(self.settings.access_log)
+        except StartupError as error:
+            logs.event(_log, logging.WARNING, "the access log stays in its old file", reason=str(error))
+            return
+        os.dup2(fresh, self._access_log, inheritable=False)
+        os.close(fresh)
+        self._segment.access_log_reopened()
 
     def _drain(self, why: str, now: float) -> None:
         grace = self.settings.grace

@@ -12,7 +12,17 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from benchlib import bench_efio, bench_hello, bench_idle, bench_schema, bench_start, bench_tail, bench_transfer, install
+from benchlib import (
+    bench_efio,
+    bench_hello,
+    bench_idle,
+    bench_schema,
+    bench_shapes,
+    bench_start,
+    bench_tail,
+    bench_transfer,
+    install,
+)
 from benchlib.places import BENCH, RESULTS, ROOT, BenchError, say
 from benchlib.results import Target
 from benchlib.servers import SERVERS
@@ -27,6 +37,7 @@ BENCHES: dict[str, tuple[str, Callable[[Options], list[Target]]]] = {
     "download": ("a 1 GB file sent, against nginx", bench_transfer.run_download),
     "upload": ("a 1 GB body streamed through a handler that hashes it", bench_transfer.run_upload),
     "schema": ("XML and JSON against objects, beside lxml, xsdata and xmlschema", bench_schema.run),
+    "shapes": ("evserver with 1, 2, 4 workers of 1 and 2 threads: throughput, tail, memory", bench_shapes.run),
     "start": ("time to the first answer, memory of idle workers", bench_start.run),
 }
 EPILOG = """\

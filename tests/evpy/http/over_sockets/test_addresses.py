@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 import socket
 from pathlib import Path
 
@@ -203,3 +204,43 @@ def test_access_log_of_what_the_gateway_refuses(mode: str, tmp_path: Path) -> No
         ("POST /big?a=b HTTP/1.1", "413", "http://x/"),
         ("-", "400", "-"),
     ]
+
+
+def test_access_log_is_opened_anew_on_hangup(mode: str, tmp_path: Path) -> None:
+    """As a rotation wants it: no line is lost, and in the end the new file gets them."""
+    log, old = tmp_path / "access.log", tmp_path / "access.log.1"
+    asked = 0
+
+    def ask() -> None:
+        nonlocal asked
+        asked += 1
+        assert server.get("/?n=%d" % asked).status == 200
+
+    def arrives() -> bool:
+        ask()
+        return log.exists() and log.stat().st_size > 0
+
+    with Server(APP, "-w", mode, "--io-threads", "2", "--access-log", str(log)) as server:
+        ask()
+        server.wait_until(lambda: log.stat().st_size, "the first line")
+        log.rename(old)
+        ask()
+        server.signal(signal.SIGHUP)
+        server.wait_until(arrives, "lines in the new file")
+        server.wait_log("reload done" if mode != "0" else "ready listening", count=1 if mode != "0" else 2)
+        ask()
+    lines = old.read_text().splitlines() + log.read_text().splitlines()
+    assert [int(line.partition("?n=")[2].split()[0]) for line in lines] == list(range(1, asked + 1))
+    assert f"?n={asked} " in log.read_text()
+
+
+def test_access_log_that_cannot_be_opened_anew_stays(tmp_path: Path) -> None:
+    folder = tmp_path / "logs"
+    folder.mkdir()
+    with Server(APP, "-w", "1", "--access-log", str(folder / "access.log")) as server:
+        folder.rename(tmp_path / "away")
+        server.signal(signal.SIGHUP)
+        server.wait_log(r"the access log stays in its old file reason=.*cannot write the access log")
+        server.wait_log("reload done")
+        assert server.get("/?still").status == 200
+    assert "/?still" in (tmp_path / "away" / "access.log").read_text()
