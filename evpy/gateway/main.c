@@ -47,8 +47,9 @@ static void follow_access_log(void)
     snprintf(path, sizeof path, "/proc/%d/fd/%d", (int)supervisor, fd);
     int fresh = open(path, O_WRONLY | O_APPEND | O_CLOEXEC | O_NOCTTY);
     if (fresh < 0) {
-        fprintf(stderr, "evpy-gateway: cannot follow the access log to its new file (%s): %s; the old one stays in use\n",
-                path, strerror(errno));
+        fprintf(stderr,
+                "evpy-gateway: cannot follow the access log to its new file (%s): %s; the old one stays in use\n", path,
+                strerror(errno));
         return;
     }
     dup3(fresh, fd, O_CLOEXEC);

@@ -237,7 +237,10 @@ class Settings:
         FilePath("FILE", "a file"), "log", "append the log to this file; reopened on SIGHUP", default_note="stderr"
     )
     access_log: str | None = _option(
-        FilePath("FILE", "a file"), "log", "one line per request to this file; reopened on SIGHUP; - is stdout", default_note="off"
+        FilePath("FILE", "a file"),
+        "log",
+        "one line per request to this file; reopened on SIGHUP; - is stdout",
+        default_note="off",
     )
     access_log_format: str = _option(Choice("combined", "json"), "log", "form of its lines", "combined")
 

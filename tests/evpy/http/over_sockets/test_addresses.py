@@ -214,7 +214,7 @@ def test_access_log_is_opened_anew_on_hangup(mode: str, tmp_path: Path) -> None:
     def ask() -> None:
         nonlocal asked
         asked += 1
-        assert server.get("/?n=%d" % asked).status == 200
+        assert server.get(f"/?n={asked}").status == 200
 
     def arrives() -> bool:
         ask()
