@@ -16,9 +16,11 @@ _HOMES = {
     "Event": "efio.sync",
     "FileIO": "efio.files",
     "Full": "efio.queues",
+    "Future": "efio.futures",
     "LifoQueue": "efio.queues",
     "Lock": "efio.locks",
     "Once": "efio.sync",
+    "PoolStatistics": "efio.pool",
     "PriorityQueue": "efio.queues",
     "Queue": "efio.queues",
     "QueueStatistics": "efio.queues",
@@ -29,8 +31,10 @@ _HOMES = {
     "SimpleQueue": "efio.queues",
     "SpinLock": "efio.locks",
     "Stack": "efio.queues",
+    "ThreadPool": "efio.pool",
     "TicketLock": "efio.locks",
     "Waiter": "efio.parking",
+    "default_pool": "efio.pool",
     "open": "efio.files",
     "run_blocking": "efio.files",
     "run_blocking_async": "efio.files",
@@ -45,9 +49,11 @@ __all__ = [
     "Event",
     "FileIO",
     "Full",
+    "Future",
     "LifoQueue",
     "Lock",
     "Once",
+    "PoolStatistics",
     "PriorityQueue",
     "Queue",
     "QueueStatistics",
@@ -58,8 +64,10 @@ __all__ = [
     "SimpleQueue",
     "SpinLock",
     "Stack",
+    "ThreadPool",
     "TicketLock",
     "Waiter",
+    "default_pool",
     "open",
     "run_blocking",
     "run_blocking_async",
@@ -67,8 +75,10 @@ __all__ = [
 
 if TYPE_CHECKING:
     from efio.files import FileIO, open, run_blocking, run_blocking_async
+    from efio.futures import Future
     from efio.locks import Lock, RLock, SpinLock, TicketLock
     from efio.parking import Waiter
+    from efio.pool import PoolStatistics, ThreadPool, default_pool
     from efio.queues import (
         Empty,
         Full,

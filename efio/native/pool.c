@@ -32,7 +32,11 @@ efio_pool *efio_pool_new(uint32_t capacity)
     atomic_init(&p->entering, 0);
     atomic_init(&p->closed, false);
     atomic_init(&p->taken, 0);
+    atomic_init(&p->ran, 0);
     atomic_init(&p->calls, 0);
+    atomic_init(&p->wanting, 0);
+    pthread_mutex_init(&p->mutex, NULL);
+    p->first = p->last = NULL;
     p->ring = ring;
     return p;
 }
@@ -40,6 +44,7 @@ efio_pool *efio_pool_new(uint32_t capacity)
 void efio_pool_free(efio_pool *p)
 {
     if (!p) return;
+    pthread_mutex_destroy(&p->mutex);
     free(p->ring);
     free(p);
 }
@@ -124,20 +129,78 @@ void efio_job_cancel(efio_job *job)
     if (done) efio_unpark(done);
 }
 
+/* Under the mutex. */
+static void unlist(efio_pool *p, efio_room *room)
+{
+    *(room->prev ? &room->prev->next : &p->first) = room->next;
+    *(room->next ? &room->next->prev : &p->last) = room->prev;
+    room->listed = false;
+    atomic_fetch_sub_explicit(&p->wanting, 1, memory_order_relaxed);
+}
+
+void efio_pool_await_room(efio_pool *p, efio_room *room)
+{
+    pthread_mutex_lock(&p->mutex);
+    room->listed = true;
+    room->next = NULL;
+    room->prev = p->last;
+    *(p->last ? &p->last->next : &p->first) = room;
+    p->last = room;
+    atomic_fetch_add_explicit(&p->wanting, 1, memory_order_relaxed);
+    pthread_mutex_unlock(&p->mutex);
+    atomic_thread_fence(memory_order_seq_cst); /* partner: the fence in efio_pool_next */
+}
+
+bool efio_pool_end_wait(efio_pool *p, efio_room *room)
+{
+    pthread_mutex_lock(&p->mutex);
+    bool listed = room->listed;
+    if (listed) unlist(p, room);
+    pthread_mutex_unlock(&p->mutex);
+    return listed;
+}
+
+void efio_pool_call_submitter(efio_pool *p)
+{
+    pthread_mutex_lock(&p->mutex);
+    for (bool called = false; p->first && !called;) {
+        efio_room *room = p->first;
+        unlist(p, room);
+        called = efio_unpark(room->parker); /* inside: its owner cannot leave before */
+    }
+    pthread_mutex_unlock(&p->mutex);
+}
+
+efio_job *efio_pool_next(efio_pool *p)
+{
+    efio_job *job = efio_pool_withdraw(p);
+    if (!job) return NULL;
+    atomic_fetch_add_explicit(&p->taken, 1, memory_order_relaxed);
+    atomic_thread_fence(memory_order_seq_cst); /* partner: the fence in efio_pool_await_room */
+    if (atomic_load_explicit(&p->wanting, memory_order_relaxed)) efio_pool_call_submitter(p);
+    if (efio_ring_ready(p->ring)) call(p);
+    return job;
+}
+
+void efio_job_run(efio_pool *p, efio_job *job)
+{
+    efio_parker *done = job->done;
+    job->run(job);
+    atomic_fetch_add_explicit(&p->ran, 1, memory_order_relaxed);
+    if (done) efio_unpark(done);
+}
+
 efio_job *efio_pool_take(efio_pool *p, bool wait)
 {
     for (;;) {
-        efio_job *job = efio_pool_withdraw(p);
+        efio_job *job = efio_pool_next(p);
         if (!job) {
             if (!wait || !rest(p)) return NULL;
-            continue;
+        } else if (job->run) {
+            efio_job_run(p, job);
+        } else {
+            return job;
         }
-        atomic_fetch_add_explicit(&p->taken, 1, memory_order_relaxed);
-        if (efio_ring_ready(p->ring)) call(p);
-        if (!job->run) return job;
-        efio_parker *done = job->done;
-        job->run(job);
-        if (done) efio_unpark(done);
     }
 }
 
@@ -145,4 +208,5 @@ void efio_pool_close(efio_pool *p)
 {
     atomic_store_explicit(&p->closed, true, memory_order_seq_cst);
     wake(p, INT_MAX);
+    while (atomic_load_explicit(&p->wanting, memory_order_seq_cst)) efio_pool_call_submitter(p);
 }

@@ -12,11 +12,15 @@
  * change in one compare-and-swap: CALLED is set only while somebody sleeps, and everyone who comes back clears it
  * before it looks at the ring. So CALLED never outlives those it may have been meant for.
  *  - no lost wake-up: push, fence, look for sleepers (submit) against sleep, fence, look at the ring (take): Dekker.
+ *  - no lost room: who finds the ring full goes into the list, counts itself in wanting, fence, and tries once more;
+ * who takes a job: pop, fence, look at wanting. Each job taken calls one of those who wait for room, the first.
  *  - after efio_pool_close returns no job is accepted; every accepted job is taken: a worker ends only when the pool is
  *    closed, nobody is inside of submit, and the ring is empty.
  *  - a job belongs to the pool from submit until it was run, cancelled, or handed out by efio_pool_take. */
 #ifndef EFIO_POOL_H
 #define EFIO_POOL_H
+
+#include <pthread.h>
 
 #include "parking.h"
 #include "ring.h"
@@ -29,13 +33,24 @@ struct efio_job {
     int error;               /* 0; ECANCELED when it was not run */
 };
 
+/* A submitter that waits for room. */
+typedef struct efio_room {
+    efio_parker *parker; /* valid while it is listed */
+    struct efio_room *next, *prev;
+    bool listed;
+} efio_room;
+
 typedef struct {
     EFIO_ALIGNED _Atomic uint32_t idle;     /* sleepers | called << 16 */
     EFIO_ALIGNED _Atomic uint32_t epoch;    /* the futex of the sleepers; grows with each call */
     EFIO_ALIGNED _Atomic uint32_t entering; /* submitters between their look at closed and their push */
     _Atomic bool closed;
-    EFIO_ALIGNED _Atomic uint64_t taken; /* statistics */
-    _Atomic uint64_t calls;              /* statistics: system calls that woke a worker */
+    EFIO_ALIGNED _Atomic uint64_t taken;   /* statistics */
+    _Atomic uint64_t ran;                  /* jobs with `run` that have been run */
+    _Atomic uint64_t calls;                /* statistics: system calls that woke a worker */
+    EFIO_ALIGNED _Atomic uint32_t wanting; /* how many are in the list; changed under the mutex */
+    pthread_mutex_t mutex;                 /* of the list: who comes here waits anyhow */
+    efio_room *first, *last;
     efio_ring *ring;
 } efio_pool;
 
@@ -51,6 +66,19 @@ int efio_pool_submit(efio_pool *p, efio_job *job);
 /* A job without `run`, after running all those before it that have one; NULL when there is none at the moment (wait
  * false), or when the pool has ended (wait true: sleeps until there is one). */
 efio_job *efio_pool_take(efio_pool *p, bool wait);
+
+/* One job, whatever it is, not run yet; NULL when there is none at the moment. */
+efio_job *efio_pool_next(efio_pool *p);
+
+/* Runs a job that has `run`, and unparks who waits for it. */
+void efio_job_run(efio_pool *p, efio_job *job);
+
+/* After EAGAIN: announces that the parker waits for room; then submit once more, and park when it is still full. When
+ * woken, or not waiting any more: efio_pool_end_wait, whose false says that the call came; who does not use it passes
+ * it on by efio_pool_call_submitter. */
+void efio_pool_await_room(efio_pool *p, efio_room *room);
+bool efio_pool_end_wait(efio_pool *p, efio_room *room);
+void efio_pool_call_submitter(efio_pool *p);
 
 /* No more submissions. What is queued is still worked on, then efio_pool_take returns NULL. */
 void efio_pool_close(efio_pool *p);

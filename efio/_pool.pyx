@@ -1,0 +1,361 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, binding=False
+"""The pool's queue and the loop of its threads; see efio/native/pool.h for the queue and pool.py for the rest.
+
+What is in the queue is either a future, whose call needs the interpreter lock, or a native job, which does not. A
+worker takes calls one after the other while it has that lock (64 of them, then the loop in Python looks whether another
+thread wants it), and lets go of it when there are none, or when the next one is native.
+
+Two changes of the thread that holds the interpreter lock are most of a round trip. So whoever waits for the last call
+in the queue is woken after the worker has let go of the lock, not before: it would wake up only to wait again.
+"""
+
+from concurrent.futures.thread import BrokenThreadPool
+
+cimport cython
+from cpython.ref cimport Py_DECREF, Py_INCREF
+from libc.errno cimport EAGAIN
+
+from efio._futures cimport BaseFuture, efio_job, new_future
+from efio._parking cimport (
+    EFIO_FOREVER,
+    Waiter,
+    efio_parker,
+    efio_unpark,
+    waitlist_append,
+    waitlist_remove,
+    waitlist_wake,
+)
+
+import logging
+from queue import Full
+
+from efio._pool_types import PoolStatistics
+
+cdef extern from "Python.h":
+    unsigned long PyThread_get_thread_ident() nogil
+
+cdef enum:
+    TURN = 64  # calls between two looks at who wants the interpreter lock
+
+cdef object LOGGER = logging.getLogger("concurrent.futures")
+cdef bint exiting = False
+
+
+def exit_begins():
+    """Pools accept nothing any more."""
+    global exiting
+    exiting = True
+
+
+@cython.final
+cdef class Room:
+    """A wait for room in the queue. Not on the stack, which greenlets take with them when they are switched out."""
+
+    cdef Core core
+    cdef efio_pool *pool
+    cdef efio_room room
+    cdef Waiter waiter
+
+    def __init__(self, Core core):
+        self.core = core
+        self.pool = core.pool
+        self.waiter = Waiter()
+        self.room.parker = &self.waiter.parker
+        efio_pool_await_room(self.pool, &self.room)
+
+    cdef int leave(self) except -1:
+        # Who was called and does not go on because of it passes it on; one call too many does no harm.
+        if not efio_pool_end_wait(self.pool, &self.room) and self.pool.wanting:
+            efio_pool_call_submitter(self.pool)
+        return 0
+
+
+cdef class Core:
+    """What a pool and its threads share. The threads do not know the pool, so that it may be dropped."""
+
+    def __init__(self, Py_ssize_t max_workers, Py_ssize_t capacity, starter):
+        self.max_workers = max_workers
+        self.capacity = capacity
+        self.starter = starter
+        self.workers = []
+        self.pool = efio_pool_new(capacity)
+        if self.pool == NULL:
+            raise MemoryError
+
+    def __dealloc__(self):
+        cdef efio_job *job
+        if self.pool != NULL:
+            while True:
+                job = efio_pool_withdraw(self.pool)
+                if job == NULL:
+                    break
+                if job.run == NULL:
+                    Py_DECREF(<object>job.owner)
+            efio_pool_free(self.pool)
+
+    cdef int _start_worker(self) except -1:
+        cdef Worker worker = Worker(self)
+        self.started += 1
+        self.alive += 1
+        self.workers.append(worker)
+        try:
+            self.starter(worker, self.started - 1)
+        except BaseException:
+            worker.ended()
+            if self.alive == 0:
+                raise
+        return 0
+
+    cdef int _refuse(self) except -1:
+        if self.broken is not None:
+            raise BrokenThreadPool(self.broken)
+        if exiting:
+            raise RuntimeError("cannot schedule new futures after interpreter shutdown")
+        raise RuntimeError("cannot schedule new futures after shutdown")
+
+    # 0, or EAGAIN: full. The job's owner holds it until it was run.
+    cdef int try_submit(self, efio_job *job) except -1:
+        cdef int e
+        if self.pool.closed or exiting:
+            self._refuse()
+        if self.alive < self.max_workers and (
+            self.submitted - self.finished - <Py_ssize_t>self.pool.ran >= self.alive
+        ):
+            self._start_worker()
+        self.submitted += 1
+        e = efio_pool_submit(self.pool, job)
+        if e != 0:
+            self.submitted -= 1
+            if e != EAGAIN:
+                self._refuse()
+        return e
+
+    # The same, but waits for room.
+    cdef int submit_job(self, efio_job *job) except -1:
+        cdef Room room
+        if self.try_submit(job) == 0:
+            return 0
+        if self.is_worker():
+            raise Full(
+                f"the pool's queue has room for {self.capacity} calls, and one of its own threads would wait for "
+                "itself: submit less from inside, or make the pool with a larger queue_size"
+            )
+        while True:
+            room = Room(self)
+            try:
+                if self.try_submit(job) == 0:
+                    return 0
+                room.waiter.wait_until(EFIO_FOREVER)
+            finally:
+                room.leave()
+
+    async def submit_async(self, BaseFuture future):
+        """Submits the future's call; a task of asyncio waits for room."""
+        cdef Room room
+        Py_INCREF(future)  # the queue's
+        try:
+            if self.try_submit(&future.job) == 0:
+                return
+            while True:
+                room = Room(self)
+                try:
+                    if self.try_submit(&future.job) == 0:
+                        return
+                    await room.waiter.wait_async()
+                finally:
+                    room.leave()
+        except BaseException:
+            Py_DECREF(future)
+            raise
+
+    def close(self):
+        efio_pool_close(self.pool)
+
+    def fail_queued(self, error):
+        """Ends what is queued with an error; with None, cancels it."""
+        cdef efio_job *job
+        cdef BaseFuture future
+        while True:
+            job = efio_pool_withdraw(self.pool)
+            if job == NULL:
+                return
+            self.finished += 1
+            if job.run != NULL:
+                efio_job_cancel(job)
+                continue
+            future = <BaseFuture>job.owner
+            Py_DECREF(future)
+            try:
+                if error is None:
+                    future.cancel()
+                if future.set_running_or_notify_cancel():
+                    future.set_exception(error)
+            except Exception:  # set by somebody else
+                LOGGER.critical("cannot cancel %r", future, exc_info=True)
+            future.fn = future.args = future.kwargs = None
+
+    def break_down(self, reason):
+        """A thread's initializer has failed."""
+        self.broken = reason
+        efio_pool_close(self.pool)
+        self.fail_queued(BrokenThreadPool(reason))
+
+    def is_worker(self):
+        """Whether the caller is one of its threads."""
+        return any([(<Worker>worker).thread == PyThread_get_thread_ident() for worker in self.workers])
+
+    def wait_for_end(self):
+        """Waits until all threads have ended, or are about to."""
+        cdef Waiter w
+        while self.alive:
+            w = Waiter()
+            waitlist_append(&self.enders, w)
+            try:
+                w.wait_until(EFIO_FOREVER)
+            finally:
+                waitlist_remove(&self.enders, w)
+
+    def after_fork_in_child(self):
+        """The threads are not here; what they had, and what was queued for them, is not run."""
+        cdef efio_pool *pool
+        cdef Worker worker
+        cdef list begun = []
+        cdef BaseFuture future
+        error = RuntimeError("the process was forked: what was submitted before is run in the parent only")
+        for worker in self.workers:
+            worker.gone = True
+            if worker.current is not None and worker.thread != PyThread_get_thread_ident():
+                begun.append(worker.current)
+        # Not with fail_queued(): native jobs belong to threads that are not here.
+        self.workers = []
+        self.started = 0
+        self.alive = 0
+        if not self.pool.closed:
+            pool = efio_pool_new(self.capacity)
+            if pool == NULL:
+                raise MemoryError
+        else:
+            pool = NULL
+        self.fail_queued(error)
+        self.finished = self.submitted
+        if pool != NULL:
+            self.pool = pool  # the old one may have been left in the middle of something: it is not used, nor freed
+            self.finished = self.submitted = 0
+        for future in begun:
+            if not future.done():
+                future.set_exception(error)
+
+    def statistics(self):
+        cdef Py_ssize_t queued = efio_ring_size(self.pool.ring)
+        cdef Py_ssize_t unfinished = self.submitted - self.finished - <Py_ssize_t>self.pool.ran
+        return PoolStatistics(
+            workers=self.alive, max_workers=self.max_workers, idle=self.pool.idle & 0xffff, queued=queued,
+            queue_size=self.capacity, running=max(0, unfinished - queued), submitted=self.submitted,
+            waiting_submitters=self.pool.wanting, is_shutdown=bool(self.pool.closed),
+        )
+
+
+cdef class Worker:
+    """One thread of a pool."""
+
+    cdef readonly Core core
+    cdef BaseFuture current
+    cdef unsigned long thread
+    cdef bint gone  # the pool goes on without it
+
+    def __init__(self, Core core):
+        self.core = core
+
+    def begin(self):
+        """In the thread itself."""
+        self.thread = PyThread_get_thread_ident()
+
+    def run(self):
+        """Some calls; False when the pool has ended."""
+        cdef Core core = self.core
+        cdef efio_pool *pool = core.pool
+        cdef efio_job *job
+        cdef Waiter last = None  # who waits for the last call
+        cdef BaseFuture future
+        cdef int n = 0
+        while n < TURN:
+            n += 1
+            job = efio_pool_next(pool)
+            if job == NULL or job.run != NULL:
+                self.wait(pool, &job, last)
+                last = None
+                if job == NULL:
+                    return False
+            elif last is not None:
+                last.wake()
+                last = None
+            future = <BaseFuture>job.owner
+            self.current = future
+            Py_DECREF(future)
+            try:
+                last = future.execute(True)
+            except BaseException:  # somebody else has set its result, or a callback has failed
+                LOGGER.critical("Exception in worker", exc_info=True)
+            future = None  # nothing of it is kept while this waits for the next one
+            self.current = None
+            if self.gone:  # it has forked, and this is the child
+                return False
+            core.finished += 1
+        if last is not None:
+            last.wake()
+        return True
+
+    cdef int wait(self, efio_pool *pool, efio_job **job, Waiter last) except -1:
+        cdef efio_parker *parker = &last.parker if last is not None else NULL
+        with nogil:
+            if parker != NULL:
+                efio_unpark(parker)
+            if job[0] != NULL:
+                efio_job_run(pool, job[0])
+            job[0] = efio_pool_take(pool, True)
+        return 0
+
+    def ended(self):
+        """The thread runs nothing any more."""
+        cdef Core core = self.core
+        if self in core.workers:
+            core.workers.remove(self)
+            core.alive -= 1
+            if core.alive == 0:
+                while waitlist_wake(&core.enders):
+                    pass
+
+
+@cython.no_gc_clear
+cdef class BasePool:
+    """submit, and an end when it is dropped."""
+
+    cdef readonly Core _core
+
+    def __dealloc__(self):
+        if self._core is not None:
+            efio_pool_close(self._core.pool)
+
+    def submit(self, fn, /, *args, **kwargs):
+        cdef BaseFuture future
+        if self._core is None:
+            raise RuntimeError("this pool was not made by ThreadPool.__init__")
+        future = new_future(fn, args, kwargs)
+        Py_INCREF(future)  # the queue's
+        try:
+            self._core.submit_job(&future.job)
+        except BaseException:
+            Py_DECREF(future)
+            raise
+        return future
+
+    async def submit_async(self, fn, /, *args, **kwargs):
+        cdef BaseFuture future
+        if self._core is None:
+            raise RuntimeError("this pool was not made by ThreadPool.__init__")
+        future = new_future(fn, args, kwargs)
+        await self._core.submit_async(future)
+        return future
+
+    def _set_core(self, Core core):
+        self._core = core
