@@ -31,10 +31,13 @@ cdef class BaseFuture:
     cdef object lock  # a Condition for the standard library's wait(); made when it is asked for
     cdef object observers  # what the standard library's wait() and as_completed() put in
     cdef list callbacks
+    cdef void *next_unfinished  # in the pool's list of what was submitted and has not ended; belongs to the pool
+    cdef void *prev_unfinished
     cdef bint begin(self) except -1
     cdef Waiter settle(self, object value, object error, bint leave_one)
     cdef int _wake_all(self) except -1
     cdef int _tell_cancelled(self) except -1
+    cdef int fail_in_child(self, object error) except -1
     cdef bint wait_until(self, uint64_t deadline) except -1
     cdef object outcome(self)
     cdef Waiter execute(self, bint leave_one)

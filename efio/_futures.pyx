@@ -253,6 +253,16 @@ cdef class BaseFuture:
         kwargs = None
         return self.settle(value, error, leave_one)
 
+    # In the child of a fork: what made it is not here. Nor are, most likely, the threads and loops for which there are
+    # callbacks: to call into one of those could reach the parent's by a pipe that both share.
+    cdef int fail_in_child(self, object error) except -1:
+        self.lock = None  # somebody may have held it
+        self.callbacks = None
+        self.fn = self.args = self.kwargs = None
+        if self.state < CANCELLED:
+            self.settle(None, error, False)
+        return 0
+
     # --- what the standard library looks at
 
     @property

@@ -46,9 +46,14 @@ cdef class Core:
     cdef object starter  # starts one more thread
     cdef readonly object broken  # why nothing is accepted any more: an exception
     cdef list workers
+    cdef list rooms  # who waits for room
+    cdef void *unfinished  # futures that were submitted and have not ended
     cdef waitlist enders  # who waits for the end of all threads
     cdef object __weakref__
+    cdef void list_future(self, BaseFuture future) noexcept
+    cdef void unlist_future(self, BaseFuture future) noexcept
     cdef int try_submit(self, efio_job *job) except -1
     cdef int submit_job(self, efio_job *job) except -1
+    cdef int submit_future(self, BaseFuture future) except -1
     cdef int _start_worker(self) except -1
     cdef int _refuse(self) except -1

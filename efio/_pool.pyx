@@ -61,9 +61,13 @@ cdef class Room:
         self.pool = core.pool
         self.waiter = Waiter()
         self.room.parker = &self.waiter.parker
+        core.rooms.append(self)
         efio_pool_await_room(self.pool, &self.room)
 
     cdef int leave(self) except -1:
+        if self.pool == NULL:  # the queue was left behind by a fork
+            return 0
+        self.core.rooms.remove(self)
         # Who was called and does not go on because of it passes it on; one call too many does no harm.
         if not efio_pool_end_wait(self.pool, &self.room) and self.pool.wanting:
             efio_pool_call_submitter(self.pool)
@@ -78,6 +82,7 @@ cdef class Core:
         self.capacity = capacity
         self.starter = starter
         self.workers = []
+        self.rooms = []
         self.pool = efio_pool_new(capacity)
         if self.pool == NULL:
             raise MemoryError
@@ -112,6 +117,36 @@ cdef class Core:
         if exiting:
             raise RuntimeError("cannot schedule new futures after interpreter shutdown")
         raise RuntimeError("cannot schedule new futures after shutdown")
+
+    cdef void list_future(self, BaseFuture future) noexcept:
+        Py_INCREF(future)  # the queue's
+        future.next_unfinished = self.unfinished
+        future.prev_unfinished = NULL
+        if self.unfinished != NULL:
+            (<BaseFuture>self.unfinished).prev_unfinished = <void *>future
+        self.unfinished = <void *>future
+
+    # The caller holds a reference.
+    cdef void unlist_future(self, BaseFuture future) noexcept:
+        if future.prev_unfinished != NULL:
+            (<BaseFuture>future.prev_unfinished).next_unfinished = future.next_unfinished
+        elif self.unfinished == <void *>future:
+            self.unfinished = future.next_unfinished
+        else:
+            return
+        if future.next_unfinished != NULL:
+            (<BaseFuture>future.next_unfinished).prev_unfinished = future.prev_unfinished
+        future.next_unfinished = future.prev_unfinished = NULL
+
+    cdef int submit_future(self, BaseFuture future) except -1:
+        self.list_future(future)
+        try:
+            self.submit_job(&future.job)
+        except BaseException:
+            self.unlist_future(future)
+            Py_DECREF(future)
+            raise
+        return 0
 
     # 0, or EAGAIN: full. The job's owner holds it until it was run.
     cdef int try_submit(self, efio_job *job) except -1:
@@ -152,7 +187,7 @@ cdef class Core:
     async def submit_async(self, BaseFuture future):
         """Submits the future's call; a task of asyncio waits for room."""
         cdef Room room
-        Py_INCREF(future)  # the queue's
+        self.list_future(future)
         try:
             if self.try_submit(&future.job) == 0:
                 return
@@ -165,6 +200,7 @@ cdef class Core:
                 finally:
                     room.leave()
         except BaseException:
+            self.unlist_future(future)
             Py_DECREF(future)
             raise
 
@@ -184,6 +220,7 @@ cdef class Core:
                 efio_job_cancel(job)
                 continue
             future = <BaseFuture>job.owner
+            self.unlist_future(future)
             Py_DECREF(future)
             try:
                 if error is None:
@@ -217,33 +254,38 @@ cdef class Core:
 
     def after_fork_in_child(self):
         """The threads are not here; what they had, and what was queued for them, is not run."""
-        cdef efio_pool *pool
         cdef Worker worker
-        cdef list begun = []
         cdef BaseFuture future
-        error = RuntimeError("the process was forked: what was submitted before is run in the parent only")
+        cdef bint closed = self.pool.closed
+        cdef list lost = []
+        cdef void *p = self.unfinished
+        own = None
         for worker in self.workers:
             worker.gone = True
-            if worker.current is not None and worker.thread != PyThread_get_thread_ident():
-                begun.append(worker.current)
-        # Not with fail_queued(): native jobs belong to threads that are not here.
+            if worker.thread == PyThread_get_thread_ident():
+                own = worker.current
+        while p != NULL:
+            future = <BaseFuture>p
+            p = future.next_unfinished
+            if future is not own:
+                lost.append(future)
+        # The old queue may have been left in the middle of something: it is not used any more, nor freed. So the
+        # references that lie in it are lost, and the list is the only one to know of what a worker just takes.
+        self.pool = efio_pool_new(self.capacity)
+        if self.pool == NULL:
+            raise MemoryError
+        self.unfinished = NULL
         self.workers = []
-        self.started = 0
-        self.alive = 0
-        if not self.pool.closed:
-            pool = efio_pool_new(self.capacity)
-            if pool == NULL:
-                raise MemoryError
-        else:
-            pool = NULL
-        self.fail_queued(error)
-        self.finished = self.submitted
-        if pool != NULL:
-            self.pool = pool  # the old one may have been left in the middle of something: it is not used, nor freed
-            self.finished = self.submitted = 0
-        for future in begun:
-            if not future.done():
-                future.set_exception(error)
+        for room in self.rooms:  # greenlets of this thread: they try the new queue
+            (<Room>room).pool = NULL
+            (<Room>room).waiter.wake()
+        self.rooms = []
+        self.started = self.alive = self.submitted = self.finished = 0
+        if closed:
+            efio_pool_close(self.pool)
+        error = RuntimeError("the process was forked: what was submitted before is run in the parent only")
+        for future in lost:
+            future.fail_in_child(error)
 
     def statistics(self):
         cdef Py_ssize_t queued = efio_ring_size(self.pool.ring)
@@ -296,10 +338,11 @@ cdef class Worker:
                 last = future.execute(True)
             except BaseException:  # somebody else has set its result, or a callback has failed
                 LOGGER.critical("Exception in worker", exc_info=True)
-            future = None  # nothing of it is kept while this waits for the next one
-            self.current = None
             if self.gone:  # it has forked, and this is the child
                 return False
+            core.unlist_future(future)
+            self.current = None
+            future = None  # nothing of it is kept while this waits for the next one
             core.finished += 1
         if last is not None:
             last.wake()
@@ -341,12 +384,7 @@ cdef class BasePool:
         if self._core is None:
             raise RuntimeError("this pool was not made by ThreadPool.__init__")
         future = new_future(fn, args, kwargs)
-        Py_INCREF(future)  # the queue's
-        try:
-            self._core.submit_job(&future.job)
-        except BaseException:
-            Py_DECREF(future)
-            raise
+        self._core.submit_future(future)
         return future
 
     async def submit_async(self, fn, /, *args, **kwargs):

@@ -165,6 +165,10 @@ class ThreadPool(BasePool, ThreadPoolExecutor):
             for thread in list(self._threads):
                 thread.join()
 
+    def is_worker(self) -> bool:
+        """Whether the caller is one of its threads."""
+        return self._core.is_worker()
+
     def statistics(self) -> PoolStatistics:
         """Its state at the moment."""
         return self._core.statistics()

@@ -48,11 +48,31 @@ typedef struct {
     efio_pool *pool;
     int each;
     bool one_by_one; /* waits for each: workers sleep and are woken all the time */
+    bool patient;    /* sleeps while it is full */
     counted *all;
     _Atomic int producing, accepted;
 } work;
 
 enum { PRODUCERS = 4, WORKERS = 4 };
+
+/* As the embedder does it: sleeps until there is room. */
+static int submit_patiently(efio_pool *p, efio_job *job)
+{
+    int e;
+    while ((e = efio_pool_submit(p, job)) == EAGAIN) {
+        efio_parker parker;
+        efio_room room = {.parker = &parker};
+        efio_parker_init(&parker);
+        efio_pool_await_room(p, &room);
+        e = efio_pool_submit(p, job);
+        if (e == EAGAIN) efio_park(&parker, EFIO_FOREVER);
+        bool called = !efio_pool_end_wait(p, &room);
+        if (e == EAGAIN) continue;
+        if (called) efio_pool_call_submitter(p);
+        return e;
+    }
+    return e;
+}
 
 static void member(int who, void *context)
 {
@@ -68,7 +88,10 @@ static void member(int who, void *context)
         counted *c = &w->all[who * w->each + i];
         prepare(c, i % 2, w->one_by_one);
         int e;
-        while ((e = efio_pool_submit(w->pool, &c->job)) == EAGAIN) sched_yield();
+        if (w->patient)
+            e = submit_patiently(w->pool, &c->job);
+        else
+            while ((e = efio_pool_submit(w->pool, &c->job)) == EAGAIN) sched_yield();
         if (e == ESHUTDOWN) break;
         atomic_fetch_add(&w->accepted, 1);
         if (w->one_by_one) CHECK(efio_park(&c->parker, EFIO_FOREVER), "woken");
@@ -76,16 +99,17 @@ static void member(int who, void *context)
     if (atomic_fetch_sub(&w->producing, 1) == 1) efio_pool_close(w->pool);
 }
 
-static void test_crew(uint32_t capacity, int each, bool one_by_one)
+static void test_crew(uint32_t capacity, int each, bool one_by_one, bool patient)
 {
-    work w = {.pool = efio_pool_new(capacity), .each = each, .one_by_one = one_by_one};
+    work w = {.pool = efio_pool_new(capacity), .each = each, .one_by_one = one_by_one, .patient = patient};
     w.all = calloc((size_t)(PRODUCERS * each), sizeof *w.all);
     atomic_init(&w.producing, PRODUCERS);
     crew_run(PRODUCERS + WORKERS, member, &w);
     for (int i = 0; i < PRODUCERS * each; i++) CHECK(w.all[i].runs == 1, "job %d ran %d times", i, w.all[i].runs);
     CHECK(w.accepted == PRODUCERS * each, "all accepted");
-    printf("capacity %u%s: %d jobs, %lu calls\n", capacity, one_by_one ? ", one by one" : "", PRODUCERS * each,
-           (unsigned long)w.pool->calls);
+    CHECK(w.pool->wanting == 0 && !w.pool->first, "nobody is left in the list");
+    printf("capacity %u%s%s: %d jobs, %lu calls\n", capacity, one_by_one ? ", one by one" : "",
+           patient ? ", patient" : "", PRODUCERS * each, (unsigned long)w.pool->calls);
     free(w.all);
     efio_pool_free(w.pool);
 }
@@ -105,7 +129,7 @@ static void closer(int who, void *context)
 static void test_close(void)
 {
     for (int round = 0; round < ROUNDS(200); round++) {
-        work w = {.pool = efio_pool_new(8), .each = 100};
+        work w = {.pool = efio_pool_new(8), .each = 100, .patient = round % 2};
         w.all = calloc(PRODUCERS * 100, sizeof *w.all);
         atomic_init(&w.producing, PRODUCERS + 1); /* only closer closes */
         crew_run(PRODUCERS + WORKERS, closer, &w);
@@ -120,9 +144,11 @@ static void test_close(void)
 int main(void)
 {
     test_alone();
-    test_crew(2, ROUNDS(20000), false);
-    test_crew(1024, ROUNDS(100000), false);
-    test_crew(64, ROUNDS(10000), true);
+    test_crew(2, ROUNDS(20000), false, false);
+    test_crew(1024, ROUNDS(100000), false, false);
+    test_crew(64, ROUNDS(10000), true, false);
+    test_crew(2, ROUNDS(10000), false, true);
+    test_crew(1024, ROUNDS(100000), false, true);
     test_close();
     return failures > 0;
 }
