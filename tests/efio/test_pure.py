@@ -15,6 +15,7 @@ SUITES = [
     "test_queues.py",
     "test_files.py",
     "test_pool.py",
+    "codecs",
 ]  # what tests both, by EFIO_IMPL
 
 
