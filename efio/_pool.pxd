@@ -36,6 +36,15 @@ cdef extern from "efio/native/pool.h" nogil:
     void efio_job_cancel(efio_job *job)
 
 
+cdef extern from "efio/native/call.h" nogil:
+    ctypedef struct efio_call:
+        efio_job job
+    void efio_call_init(efio_call *c, void (*function)(void *) noexcept nogil, void *argument)
+    bint efio_call_wait(efio_call *c, efio_parker *p)
+    bint efio_call_leave(efio_call *c, efio_parker *p)
+    void efio_call_end(efio_call *c)
+
+
 cdef class Core:
     cdef efio_pool *pool
     cdef readonly Py_ssize_t max_workers, capacity
@@ -46,6 +55,7 @@ cdef class Core:
     cdef object starter  # starts one more thread
     cdef readonly object broken  # why nothing is accepted any more: an exception
     cdef list workers
+    cdef set calls  # native ones that are waited for
     cdef list rooms  # who waits for room
     cdef void *unfinished  # futures that were submitted and have not ended
     cdef waitlist enders  # who waits for the end of all threads
@@ -54,6 +64,7 @@ cdef class Core:
     cdef void unlist_future(self, BaseFuture future) noexcept
     cdef int try_submit(self, efio_job *job) except -1
     cdef int submit_job(self, efio_job *job) except -1
+    cdef int run_native(self, void (*function)(void *) noexcept nogil, void *argument) except -1
     cdef int submit_future(self, BaseFuture future) except -1
     cdef int _start_worker(self) except -1
     cdef int _refuse(self) except -1

@@ -66,5 +66,13 @@ class BasePool:
         the pool's own threads.
         """
 
+    def run_native(self, function: int, argument: int = 0) -> None:
+        """Has function(argument) called by one of the threads without the interpreter lock, and waits for its end.
+
+        Both are addresses, of a C function `void (void *)` and of whatever it takes (with ctypes:
+        `ctypes.cast(f, ctypes.c_void_p).value`). Who is killed or interrupted meanwhile sees it when the function has
+        ended, so that its memory may be freed then. Raises as submit().
+        """
+
     async def submit_async(self, fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> Future[_T]:
         """The same for a task of asyncio, which waits for room without blocking its loop."""

@@ -37,6 +37,7 @@ cdef extern from "Python.h":
 cdef enum:
     TURN = 64  # calls between two looks at who wants the interpreter lock
 
+cdef str FORKED = "the process was forked: what was submitted before is run in the parent only"
 cdef object LOGGER = logging.getLogger("concurrent.futures")
 cdef bint exiting = False
 
@@ -74,6 +75,38 @@ cdef class Room:
         return 0
 
 
+@cython.final
+cdef class NativeCall:
+    """Not on the stack, which greenlets take with them when they are switched out."""
+
+    cdef efio_call call
+    cdef Waiter waiter
+    cdef bint lost  # by a fork
+
+    cdef int wait(self) except -1:
+        cdef Waiter w
+        interruption = None
+        while True:
+            w = self.waiter = Waiter()
+            if not efio_call_wait(&self.call, &w.parker):
+                break
+            try:
+                w.wait_until(EFIO_FOREVER)
+                if not self.lost:
+                    break
+            except BaseException as e:
+                interruption = e
+            if self.lost:
+                raise RuntimeError(FORKED)
+            if not efio_call_leave(&self.call, &w.parker):
+                break
+        with nogil:
+            efio_call_end(&self.call)
+        if interruption is not None:
+            raise interruption
+        return 0
+
+
 cdef class Core:
     """What a pool and its threads share. The threads do not know the pool, so that it may be dropped."""
 
@@ -83,6 +116,7 @@ cdef class Core:
         self.starter = starter
         self.workers = []
         self.rooms = []
+        self.calls = set()
         self.pool = efio_pool_new(capacity)
         if self.pool == NULL:
             raise MemoryError
@@ -118,8 +152,8 @@ cdef class Core:
             raise RuntimeError("cannot schedule new futures after interpreter shutdown")
         raise RuntimeError("cannot schedule new futures after shutdown")
 
+    # As soon as it is in the queue: before the interpreter lock is let go of, and a worker could be done with it.
     cdef void list_future(self, BaseFuture future) noexcept:
-        Py_INCREF(future)  # the queue's
         future.next_unfinished = self.unfinished
         future.prev_unfinished = NULL
         if self.unfinished != NULL:
@@ -139,13 +173,13 @@ cdef class Core:
         future.next_unfinished = future.prev_unfinished = NULL
 
     cdef int submit_future(self, BaseFuture future) except -1:
-        self.list_future(future)
+        Py_INCREF(future)  # the queue's
         try:
             self.submit_job(&future.job)
         except BaseException:
-            self.unlist_future(future)
             Py_DECREF(future)
             raise
+        self.list_future(future)
         return 0
 
     # 0, or EAGAIN: full. The job's owner holds it until it was run.
@@ -184,23 +218,35 @@ cdef class Core:
             finally:
                 room.leave()
 
+    # Has a C function run by one of the threads, without the interpreter lock; returns, or raises, when it has ended.
+    cdef int run_native(self, void (*function)(void *) noexcept nogil, void *argument) except -1:
+        cdef NativeCall call = NativeCall()
+        efio_call_init(&call.call, function, argument)
+        self.submit_job(&call.call.job)
+        self.calls.add(call)
+        try:
+            return call.wait()
+        finally:
+            self.calls.discard(call)
+
     async def submit_async(self, BaseFuture future):
         """Submits the future's call; a task of asyncio waits for room."""
         cdef Room room
-        self.list_future(future)
+        Py_INCREF(future)  # the queue's
         try:
             if self.try_submit(&future.job) == 0:
+                self.list_future(future)
                 return
             while True:
                 room = Room(self)
                 try:
                     if self.try_submit(&future.job) == 0:
+                        self.list_future(future)
                         return
                     await room.waiter.wait_async()
                 finally:
                     room.leave()
         except BaseException:
-            self.unlist_future(future)
             Py_DECREF(future)
             raise
 
@@ -283,7 +329,12 @@ cdef class Core:
         self.started = self.alive = self.submitted = self.finished = 0
         if closed:
             efio_pool_close(self.pool)
-        error = RuntimeError("the process was forked: what was submitted before is run in the parent only")
+        for call in self.calls:
+            (<NativeCall>call).lost = True
+            if (<NativeCall>call).waiter is not None:
+                (<NativeCall>call).waiter.wake()
+        self.calls = set()
+        error = RuntimeError(FORKED)
         for future in lost:
             future.fail_in_child(error)
 
@@ -386,6 +437,13 @@ cdef class BasePool:
         future = new_future(fn, args, kwargs)
         self._core.submit_future(future)
         return future
+
+    def run_native(self, size_t function, size_t argument=0):
+        if self._core is None:
+            raise RuntimeError("this pool was not made by ThreadPool.__init__")
+        if function == 0:
+            raise ValueError("run_native: the address of the function is 0")
+        self._core.run_native(<void (*)(void *) noexcept nogil>function, <void *>argument)
 
     async def submit_async(self, fn, /, *args, **kwargs):
         cdef BaseFuture future

@@ -30,6 +30,7 @@ else:
 
 __all__ = ["PoolStatistics", "ThreadPool", "default_pool"]
 
+MAX_WORKERS = 32767  # the queue counts its sleepers in 16 bits
 QUEUE_SIZE = 16384  # calls, by default
 
 _numbers = itertools.count()
@@ -44,7 +45,7 @@ class _Thread:
         self.name = name
         self.daemon = False
         self.ident: int | None = None
-        self._function = function
+        self._function: Any = function
         self._end = _original("_thread", "allocate_lock")()
         self._end.acquire()
 
@@ -52,8 +53,9 @@ class _Thread:
         self.ident = _original("_thread", "start_new_thread")(self._run, ())
 
     def _run(self) -> None:
+        function, self._function = self._function, None  # no cycle by way of the core
         try:
-            self._function()
+            function()
         finally:
             self._end.release()
 
@@ -112,6 +114,8 @@ class ThreadPool(BasePool, ThreadPoolExecutor):
             max_workers = min(32, (cpus() or 1) + 4)
         if max_workers <= 0:
             raise ValueError("max_workers must be greater than 0")
+        if max_workers > MAX_WORKERS:
+            raise ValueError(f"max_workers={max_workers}: there can be {MAX_WORKERS} at most")
         if initializer is not None and not callable(initializer):
             raise TypeError("initializer must be a callable")
         if not 1 <= queue_size <= 2**24:

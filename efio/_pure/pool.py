@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import logging
 from collections.abc import Callable
 from concurrent.futures.thread import BrokenThreadPool
@@ -254,6 +255,19 @@ class BasePool:
         call = _Call(fn, args, kwargs)
         self._core.submit(call)
         return call.future
+
+    def run_native(self, function: int, argument: int = 0) -> None:
+        if function == 0:
+            raise ValueError("run_native: the address of the function is 0")
+        future = self.submit(ctypes.CFUNCTYPE(None, ctypes.c_void_p)(function), argument)
+        interruption: BaseException | None = None
+        while not future.done():
+            try:
+                future.exception()
+            except BaseException as error:  # noqa: BLE001 - raised when the function has ended
+                interruption = error
+        if interruption is not None:
+            raise interruption
 
     async def submit_async(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         call = _Call(fn, args, kwargs)

@@ -2,6 +2,7 @@
 
 import asyncio
 import concurrent.futures
+import ctypes
 import gc
 import os
 import queue
@@ -318,6 +319,85 @@ def test_a_subclass_without_init() -> None:
         Mine().submit(int)
 
 
+# --- native functions
+
+LIBC = ctypes.CDLL(None)
+
+
+def address(function: Any) -> int:
+    value = ctypes.cast(function, ctypes.c_void_p).value
+    assert value is not None
+    return value
+
+
+class Semaphore:
+    """A semaphore of the C library: what waits for it there is in C, without the interpreter lock."""
+
+    def __init__(self) -> None:
+        self._memory = ctypes.create_string_buffer(64)
+        self.address = ctypes.addressof(self._memory)
+        LIBC.sem_init(ctypes.c_void_p(self.address), 0, 0)
+
+    def post(self) -> None:
+        LIBC.sem_post(ctypes.c_void_p(self.address))
+
+    @property
+    def value(self) -> int:
+        number = ctypes.c_int()
+        LIBC.sem_getvalue(ctypes.c_void_p(self.address), ctypes.byref(number))
+        return number.value
+
+
+@flows
+def test_native_functions(pool: ThreadPool, hub: bool) -> None:
+    counter = Semaphore()
+
+    def use() -> None:
+        for _ in range(1000):
+            pool.run_native(address(LIBC.sem_post), counter.address)
+
+    in_thread(use, hub=hub).result(PATIENCE)
+    assert counter.value == 1000
+
+
+def test_native_functions_and_calls_among_each_other() -> None:
+    counter = Semaphore()
+    with ThreadPool(3, queue_size=8) as pool:
+
+        def use() -> int:
+            return sum(
+                pool.submit(abs, -1).result()
+                if n % 2
+                else pool.run_native(address(LIBC.sem_post), counter.address) or 0
+                for n in range(1000)
+            )
+
+        using = [in_thread(use, hub=n > 1) for n in range(4)]
+        assert [u.result(PATIENCE) for u in using] == [500] * 4
+    assert counter.value == 2000
+
+
+def test_who_is_killed_in_a_native_function_waits_for_its_end(pool: ThreadPool) -> None:
+    turn = Semaphore()
+
+    def use() -> None:
+        waiting = gevent.spawn(pool.run_native, address(LIBC.sem_wait), turn.address)
+        until(lambda: gevent.sleep(0) or pool.statistics().running == 1)
+        waiting.kill(block=False)
+        gevent.sleep(0.001)
+        assert not waiting.dead
+        turn.post()
+        waiting.join()
+        assert isinstance(waiting.value, gevent.GreenletExit)
+
+    in_thread(use, hub=True).result(PATIENCE)
+
+
+def test_a_native_function_at_address_0(pool: ThreadPool) -> None:
+    with pytest.raises(ValueError, match="the address of the function is 0"):
+        pool.run_native(0)
+
+
 # --- the end
 
 
@@ -519,6 +599,47 @@ pool.shutdown()
     )
     message = "the process was forked: what was submitted before is run in the parent only"
     assert seen.splitlines() == [message, message, "3 1", "0"]
+
+
+def test_fork_with_greenlets_that_wait() -> None:
+    """For room, for a result, and for a native function; in the child each of them goes on."""
+    seen = python(
+        """
+import ctypes, efio, gevent, gevent.os, os, warnings
+warnings.simplefilter("ignore")
+libc = ctypes.CDLL(None)
+memory = ctypes.create_string_buffer(64)
+libc.sem_init(memory, 0, 0)
+wait, address = ctypes.cast(libc.sem_wait, ctypes.c_void_p).value, ctypes.addressof(memory)
+pool = efio.ThreadPool(1, queue_size=2)
+def call(function, *args):
+    try:
+        return function(*args)
+    except RuntimeError as error:
+        return str(error)
+greenlets = [gevent.spawn(call, pool.run_native, wait, address)]
+gevent.sleep(0)
+while pool.statistics().running == 0:
+    gevent.sleep(0.001)
+futures = [pool.submit(int), pool.submit(int)]
+greenlets.append(gevent.spawn(call, futures[1].result))
+greenlets.append(gevent.spawn(lambda: call(pool.submit(abs, -3).result)))
+gevent.sleep(0.01)
+assert pool.statistics().waiting_submitters == 1
+child = gevent.os.fork()
+if child != 0:
+    libc.sem_post(memory)
+gevent.joinall(greenlets, timeout=20)
+print([g.value for g in greenlets], flush=True)
+pool.shutdown()
+if child == 0:
+    os._exit(0)
+os.waitpid(child, 0)
+""",
+        EFIO_IMPL="native",
+    )
+    message = "the process was forked: what was submitted before is run in the parent only"
+    assert sorted(seen.splitlines()) == sorted([str([message, message, 3]), "[None, 0, 3]"])
 
 
 def test_fork_by_one_of_the_threads() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import json
 import sys
 import threading
@@ -71,6 +72,19 @@ def greenlets(call: Callable[[int], object], n: int) -> float:
     return timed(n, lambda: gevent.joinall(flows, raise_error=True))
 
 
+def native(pool: Any) -> Callable[[int], int]:
+    """sem_post of the C library, as something that takes no time."""
+    libc, memory = ctypes.CDLL(None), ctypes.create_string_buffer(64)
+    libc.sem_init(memory, 0, 0)
+    function, argument = ctypes.cast(libc.sem_post, ctypes.c_void_p).value, ctypes.addressof(memory)
+
+    def call(i: int, memory: Any = memory) -> int:
+        pool.run_native(function, argument)
+        return i
+
+    return call
+
+
 async def tasks(pool: Any, n: int, flows: int) -> float:
     loop = asyncio.get_running_loop()
 
@@ -115,6 +129,8 @@ def measure() -> dict[str, float]:
         import gevent
 
         metrics["greenlets"] = greenlets(call, n // 4)
+        if NAME == "efio.ThreadPool":
+            metrics["native"] = greenlets(native(pool), n // 4)
         metrics["greenlet_trip"] = 1e3 / timed(trips, lambda: gevent.spawn(one_by_one, call, trips).get())
     if NAME == "gevent.threadpool":
         pool.kill()

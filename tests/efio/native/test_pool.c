@@ -1,5 +1,5 @@
 /* Jobs: each accepted one is run exactly once, whoever sleeps, and none after the end. */
-#include "efio/native/pool.h"
+#include "efio/native/call.h"
 
 #include <errno.h>
 
@@ -141,6 +141,50 @@ static void test_close(void)
     }
 }
 
+/* Those who wait for a call leave and come again all the time; when they go, nobody uses the call or a parker of theirs
+ * any more (both are freed at once). */
+static void add_one(void *argument)
+{
+    (*(int *)argument)++;
+}
+
+static void caller(int who, void *context)
+{
+    work *w = context;
+    if (who >= PRODUCERS) {
+        CHECK(efio_pool_take(w->pool, true) == NULL, "nothing is handed out");
+        return;
+    }
+    for (int i = 0; i < w->each; i++) {
+        efio_call *call = malloc(sizeof *call);
+        int runs = 0;
+        efio_call_init(call, add_one, &runs);
+        CHECK(submit_patiently(w->pool, &call->job) == 0, "accepted");
+        for (;;) {
+            efio_parker *parker = malloc(sizeof *parker);
+            efio_parker_init(parker);
+            bool parked = efio_call_wait(call, parker);
+            bool woken = parked && efio_park(parker, i % 3 ? 1 : EFIO_FOREVER); /* 1: long ago */
+            bool over = !parked || woken || !efio_call_leave(call, parker);
+            if (over) efio_call_end(call);
+            free(parker);
+            if (over) break;
+        }
+        CHECK(runs == 1, "it has run");
+        free(call);
+    }
+    if (atomic_fetch_sub(&w->producing, 1) == 1) efio_pool_close(w->pool);
+}
+
+static void test_calls(void)
+{
+    work w = {.pool = efio_pool_new(2), .each = ROUNDS(10000)};
+    atomic_init(&w.producing, PRODUCERS);
+    crew_run(PRODUCERS + WORKERS, caller, &w);
+    CHECK(w.pool->ran == (uint64_t)(PRODUCERS * w.each), "all have run");
+    efio_pool_free(w.pool);
+}
+
 int main(void)
 {
     test_alone();
@@ -150,5 +194,6 @@ int main(void)
     test_crew(2, ROUNDS(10000), false, true);
     test_crew(1024, ROUNDS(100000), false, true);
     test_close();
+    test_calls();
     return failures > 0;
 }
