@@ -27,6 +27,12 @@ _HOMES = {
     "RLock": "efio.locks",
     "RWLock": "efio.sync",
     "Semaphore": "efio.sync",
+    "SharedCounters": "efio.shared_values",
+    "SharedMap": "efio.shared_values",
+    "SharedMapStatistics": "efio.shared_values",
+    "SharedMemory": "efio.shared_values",
+    "SharedQueue": "efio.shared_queue",
+    "SharedQueueStatistics": "efio.shared_queue",
     "ShutDown": "efio.queues",
     "SimpleQueue": "efio.queues",
     "SpinLock": "efio.locks",
@@ -36,6 +42,7 @@ _HOMES = {
     "Waiter": "efio.parking",
     "default_pool": "efio.pool",
     "open": "efio.files",
+    "remove_stale_segments": "efio.segments",
     "run_blocking": "efio.files",
     "run_blocking_async": "efio.files",
 }
@@ -60,6 +67,12 @@ __all__ = [
     "RLock",
     "RWLock",
     "Semaphore",
+    "SharedCounters",
+    "SharedMap",
+    "SharedMapStatistics",
+    "SharedMemory",
+    "SharedQueue",
+    "SharedQueueStatistics",
     "ShutDown",
     "SimpleQueue",
     "SpinLock",
@@ -69,6 +82,7 @@ __all__ = [
     "Waiter",
     "default_pool",
     "open",
+    "remove_stale_segments",
     "run_blocking",
     "run_blocking_async",
 ]
@@ -90,6 +104,9 @@ if TYPE_CHECKING:
         SimpleQueue,
         Stack,
     )
+    from efio.segments import remove_stale_segments
+    from efio.shared_queue import SharedQueue, SharedQueueStatistics
+    from efio.shared_values import SharedCounters, SharedMap, SharedMapStatistics, SharedMemory
     from efio.sync import AtomicInt, AtomicRef, BoundedSemaphore, Condition, Event, Once, RWLock, Semaphore
 
 

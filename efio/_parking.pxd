@@ -157,3 +157,7 @@ cdef inline bint waitlist_wake(waitlist *q) except -1:
         if w.wake():
             return True
     return False
+
+
+# The hub of this thread; None when there is none: whoever calls may block the thread then.
+cdef object current_hub()

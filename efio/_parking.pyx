@@ -66,7 +66,7 @@ cdef object current_greenlet():
     return None
 
 
-cdef object _current_hub():
+cdef object current_hub():
     """The hub of this thread; None when there is none."""
     global _hub_if_exists
     if _hub_if_exists is None:
@@ -333,7 +333,7 @@ cdef class Waiter:
         return self.wait_until(deadline_of(timeout))
 
     cdef bint wait_until(self, uint64_t deadline) except -1:
-        hub = _current_hub()
+        hub = current_hub()
         if hub is None:
             return self._wait_thread(deadline)
         return self._wait_hub(hub, deadline)

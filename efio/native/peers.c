@@ -82,13 +82,18 @@ void efio_peers_publish(efio_peers *p, uint32_t kind)
     atomic_store_explicit(&p->magic, efio_peers_magic(kind), memory_order_release); /* partner: efio_peers_check */
 }
 
+bool efio_peers_is_of_here(const efio_peers *p)
+{
+    return p->pid_namespace == pid_namespace();
+}
+
 int efio_peers_check(const efio_peers *p, uint32_t kind, uint64_t bytes)
 {
     efio_peers *q = (efio_peers *)p;
     if (bytes < sizeof *p) return -EPROTO;
     if (atomic_load_explicit(&q->magic, memory_order_acquire) != efio_peers_magic(kind)) return -EPROTO;
     if (p->bytes > bytes) return -EPROTO;
-    return p->pid_namespace == pid_namespace() ? 0 : -EXDEV;
+    return efio_peers_is_of_here(p) ? 0 : -EXDEV;
 }
 
 int efio_peers_enter(efio_peers *p, efio_ident self, bool (*may_take)(void *context, uint32_t place), void *context)

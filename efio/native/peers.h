@@ -39,6 +39,8 @@ void efio_peers_publish(efio_peers *p, uint32_t kind);
 /* 0, or -EPROTO (no such segment), -EXDEV (of another pid namespace). */
 int efio_peers_check(const efio_peers *p, uint32_t kind, uint64_t bytes);
 
+bool efio_peers_is_of_here(const efio_peers *p); /* its pid namespace is ours */
+
 /* Takes a place; places of the dead are taken as well. -EUSERS: all are held by the living. may_take (NULL: all) says
  * which places will do. */
 int efio_peers_enter(efio_peers *p, efio_ident self, bool (*may_take)(void *context, uint32_t place), void *context);
