@@ -370,15 +370,19 @@ cdef class Worker:
         cdef efio_job *job
         cdef Waiter last = None  # who waits for the last call
         cdef BaseFuture future
+        cdef bint alive
         cdef int n = 0
         while n < TURN:
             n += 1
             job = efio_pool_next(pool)
             if job == NULL or job.run != NULL:
-                self.wait(pool, &job, last)
+                alive = self.wait(pool, &job, last)
                 last = None
-                if job == NULL:
+                if not alive:
                     return False
+                efio_pool_arrive(pool)
+                if job == NULL:
+                    continue
             elif last is not None:
                 last.wake()
                 last = None
@@ -399,15 +403,18 @@ cdef class Worker:
             last.wake()
         return True
 
-    cdef int wait(self, efio_pool *pool, efio_job **job, Waiter last) except -1:
+    # Wakes who waits for the last call, runs the job if there is one, and native ones until there is a call: then True,
+    # and the call is still in the queue, or in job[0]. False: the pool has ended.
+    cdef bint wait(self, efio_pool *pool, efio_job **job, Waiter last) except -1:
         cdef efio_parker *parker = &last.parker if last is not None else NULL
+        cdef bint alive
         with nogil:
             if parker != NULL:
                 efio_unpark(parker)
             if job[0] != NULL:
                 efio_job_run(pool, job[0])
-            job[0] = efio_pool_take(pool, True)
-        return 0
+            alive = efio_pool_await(pool, job)
+        return alive
 
     def ended(self):
         """The thread runs nothing any more."""

@@ -11,6 +11,7 @@
 
 #define CALLED   0x10000u
 #define SLEEPERS 0xffffu
+#define NATIVE   1u /* in the ring, beside the pointer: the job has `run`; may be read when the job is gone already */
 
 efio_pool *efio_pool_new(uint32_t capacity)
 {
@@ -77,7 +78,7 @@ int efio_pool_submit(efio_pool *p, efio_job *job)
     int e = 0;
     if (atomic_load_explicit(&p->closed, memory_order_seq_cst))
         e = ESHUTDOWN;
-    else if (!efio_ring_push(p->ring, (uint64_t)(uintptr_t)job))
+    else if (!efio_ring_push(p->ring, (uint64_t)(uintptr_t)job | (job->run ? NATIVE : 0)))
         e = EAGAIN;
     /* release: partner is the acquire in ended, after which the pushed job is seen */
     if (atomic_fetch_sub_explicit(&p->entering, 1, memory_order_release) == 1 && e == 0 &&
@@ -109,17 +110,14 @@ static bool rest(efio_pool *p)
         else
             syscall(SYS_futex, &p->epoch, FUTEX_WAIT | FUTEX_PRIVATE_FLAG, epoch, NULL, NULL, 0);
     }
-    uint32_t idle = atomic_load_explicit(&p->idle, memory_order_relaxed);
-    while (!atomic_compare_exchange_weak_explicit(&p->idle, &idle, (idle & SLEEPERS) - 1, memory_order_acq_rel,
-                                                  memory_order_relaxed)) {}
-    atomic_thread_fence(memory_order_seq_cst); /* whoever saw CALLED and left it at that has pushed before */
+    atomic_fetch_sub_explicit(&p->idle, 1, memory_order_acq_rel);
     return !over;
 }
 
 efio_job *efio_pool_withdraw(efio_pool *p)
 {
     uint64_t value;
-    return efio_ring_pop(p->ring, &value) ? (efio_job *)(uintptr_t)value : NULL;
+    return efio_ring_pop(p->ring, &value) ? (efio_job *)(uintptr_t)(value & ~(uint64_t)NATIVE) : NULL;
 }
 
 void efio_job_cancel(efio_job *job)
@@ -190,17 +188,47 @@ void efio_job_run(efio_pool *p, efio_job *job)
     if (done) efio_unpark(done);
 }
 
+void efio_pool_arrive(efio_pool *p)
+{
+    if (atomic_load_explicit(&p->idle, memory_order_relaxed) & CALLED) /* who was called has seen it in rest */
+        atomic_fetch_and_explicit(&p->idle, ~CALLED, memory_order_acq_rel);
+    atomic_thread_fence(memory_order_seq_cst); /* whoever saw CALLED and left it at that has pushed before */
+}
+
+bool efio_pool_await(efio_pool *p, efio_job **job)
+{
+    *job = NULL;
+    for (bool slept = false;;) {
+        uint64_t value;
+        if (efio_ring_ready(p->ring)) {
+            uint32_t head = atomic_load_explicit(&p->ring->head, memory_order_relaxed);
+            if (!efio_ring_peek(p->ring, head, &value)) continue; /* somebody else is faster */
+            if (!(value & NATIVE)) return true;
+            efio_pool_arrive(p);
+            slept = false;
+            *job = efio_pool_next(p);
+            if (*job && !(*job)->run) return true;
+            if (*job) efio_job_run(p, *job);
+            *job = NULL;
+            continue;
+        }
+        if (slept) efio_pool_arrive(p);
+        slept = true;
+        if (!rest(p)) return false;
+    }
+}
+
 efio_job *efio_pool_take(efio_pool *p, bool wait)
 {
     for (;;) {
         efio_job *job = efio_pool_next(p);
         if (!job) {
-            if (!wait || !rest(p)) return NULL;
-        } else if (job->run) {
-            efio_job_run(p, job);
-        } else {
-            return job;
+            if (!wait || !efio_pool_await(p, &job)) return NULL;
+            efio_pool_arrive(p);
+            if (!job) continue;
         }
+        if (!job->run) return job;
+        efio_job_run(p, job);
     }
 }
 

@@ -5,12 +5,16 @@
  *
  * Waking follows the throttled wake-ups of the Go and Tokio schedulers: at most one sleeper is on its way at a time; it
  * takes a job and, when there is more, wakes the next. So a burst of submissions costs one system call, and still all
- * workers come when there is work for all.
+ * workers come when there is work for all. What a job without `run` needs is the embedder's, say an interpreter lock:
+ * then a worker is on its way until it has that, and takes the job only then. So those who could only wait for the lock
+ * sleep on, and a job that is not begun yet is in the queue, for whoever comes first.
  *
  * Invariants
- *  - idle: low half, workers between "I sleep" and "I am back"; high half, 1 while one of them has been called. Both
- * change in one compare-and-swap: CALLED is set only while somebody sleeps, and everyone who comes back clears it
- * before it looks at the ring. So CALLED never outlives those it may have been meant for.
+ *  - idle: low half, workers between "I sleep" and "I am back"; high half, CALLED, 1 while one of them is on its way.
+ * CALLED is set only while somebody sleeps, in the compare-and-swap that sees it; so at least one comes back after
+ * that, and everyone who comes back clears it before he takes a job (efio_pool_arrive) or sleeps again. That may be too
+ * early for another one who is on his way, and costs a wake-up; it never outlives all those for whom it may have been
+ * meant.
  *  - no lost wake-up: push, fence, look for sleepers (submit) against sleep, fence, look at the ring (take): Dekker.
  *  - no lost room: who finds the ring full goes into the list, counts itself in wanting, fence, and tries once more;
  * who takes a job: pop, fence, look at wanting. Each job taken calls one of those who wait for room, the first.
@@ -63,8 +67,15 @@ void efio_pool_free(efio_pool *p);
 /* 0, EAGAIN (full) or ESHUTDOWN (closed). From any thread. */
 int efio_pool_submit(efio_pool *p, efio_job *job);
 
-/* A job without `run`, after running all those before it that have one; NULL when there is none at the moment (wait
- * false), or when the pool has ended (wait true: sleeps until there is one). */
+/* Runs jobs that have `run` until the next one has none (true), or the pool has ended (false); sleeps in between. That
+ * next one stays in the queue: go and get what it needs, then efio_pool_arrive, then efio_pool_next. Except when
+ * another worker has just taken the job that was looked at: then *job is the one that was taken instead; else it is
+ * NULL. */
+bool efio_pool_await(efio_pool *p, efio_job **job);
+void efio_pool_arrive(efio_pool *p);
+
+/* For embedders whose jobs need nothing. A job without `run`, after running all those before it that have one; NULL
+ * when there is none at the moment (wait false), or when the pool has ended (wait true: sleeps until there is one). */
 efio_job *efio_pool_take(efio_pool *p, bool wait);
 
 /* One job, whatever it is, not run yet; NULL when there is none at the moment. */

@@ -53,6 +53,28 @@ typedef struct {
     _Atomic int producing, accepted;
 } work;
 
+/* A worker whose jobs without `run` need a lock, which is all that they have in common with Python's. */
+static pthread_mutex_t interpreter = PTHREAD_MUTEX_INITIALIZER;
+
+static void locked_worker(efio_pool *p)
+{
+    pthread_mutex_lock(&interpreter);
+    for (bool alive = true; alive;) {
+        efio_job *job = efio_pool_next(p);
+        if (!job || job->run) {
+            pthread_mutex_unlock(&interpreter);
+            if (job) efio_job_run(p, job);
+            alive = efio_pool_await(p, &job);
+            pthread_mutex_lock(&interpreter);
+            efio_pool_arrive(p);
+            if (!job) continue;
+        }
+        count(job);
+        if (job->done) efio_unpark(job->done);
+    }
+    pthread_mutex_unlock(&interpreter);
+}
+
 enum { PRODUCERS = 4, WORKERS = 4 };
 
 /* As the embedder does it: sleeps until there is room. */
@@ -77,6 +99,10 @@ static int submit_patiently(efio_pool *p, efio_job *job)
 static void member(int who, void *context)
 {
     work *w = context;
+    if (who >= PRODUCERS && w->each % 2) {
+        locked_worker(w->pool);
+        return;
+    }
     if (who >= PRODUCERS) {
         for (efio_job *job; (job = efio_pool_take(w->pool, true));) {
             count(job);
@@ -185,6 +211,37 @@ static void test_calls(void)
     efio_pool_free(w.pool);
 }
 
+/* Two jobs at once for two sleepers, the first of which needs the second: both must come. */
+static void wait_for_next(efio_job *job)
+{
+    while (!atomic_load(&((counted *)job->owner)[1].runs)) sched_yield();
+    count(job);
+}
+
+static void pair(int who, void *context)
+{
+    work *w = context;
+    if (who) {
+        CHECK(efio_pool_take(w->pool, true) == NULL, "nothing is handed out");
+        return;
+    }
+    for (int i = 0; i < w->each; i++) {
+        counted c[2];
+        for (int k = 0; k < 2; k++) prepare(&c[k], true, true);
+        c[0].job.run = wait_for_next;
+        for (int k = 0; k < 2; k++) CHECK(efio_pool_submit(w->pool, &c[k].job) == 0, "accepted");
+        for (int k = 0; k < 2; k++) CHECK(efio_park(&c[k].parker, EFIO_FOREVER), "woken");
+    }
+    efio_pool_close(w->pool);
+}
+
+static void test_pairs(void)
+{
+    work w = {.pool = efio_pool_new(4), .each = ROUNDS(20000)};
+    crew_run(3, pair, &w);
+    efio_pool_free(w.pool);
+}
+
 int main(void)
 {
     test_alone();
@@ -193,7 +250,11 @@ int main(void)
     test_crew(64, ROUNDS(10000), true, false);
     test_crew(2, ROUNDS(10000), false, true);
     test_crew(1024, ROUNDS(100000), false, true);
+    test_crew(2, ROUNDS(10000) | 1, false, true); /* odd: with locked workers */
+    test_crew(1024, ROUNDS(100000) | 1, false, false);
+    test_crew(64, ROUNDS(10000) | 1, true, false);
     test_close();
     test_calls();
+    test_pairs();
     return failures > 0;
 }
