@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 # Bytes that take some 200 us; `scripts/bench efio codecs` prints the rates.
 INLINE_DIGEST = 128 * 1024
-INLINE_COMPRESS = {"zstd": 64 * 1024, "gzip": 12 * 1024, "zlib": 12 * 1024, "deflate": 12 * 1024}
+INLINE_COMPRESS = {"zstd": 32 * 1024, "gzip": 8 * 1024, "zlib": 8 * 1024, "deflate": 8 * 1024}
 INLINE_DECOMPRESS = 32 * 1024  # that go in
 
 
