@@ -189,7 +189,23 @@ def default_pool() -> ThreadPool:
     return _default
 
 
+def end_default_pool() -> None:
+    """Ends it when what it was given is done; waits. The next who asks for it gets a new one."""
+    if _default is not None:
+        _default.shutdown()
+
+
+def at_exit() -> bool:
+    """Whether the interpreter ends, and pools accept nothing any more."""
+    return _exiting
+
+
+_exiting = False
+
+
 def _at_exit() -> None:
+    global _exiting  # noqa: PLW0603
+    _exiting = True
     exit_begins()
     cores = list(_cores)
     for core in cores:

@@ -8,7 +8,8 @@ after a short grace (a thread that is just ending, a child that is being reaped)
 Processes that lose their parent are handed to the test process (PR_SET_CHILD_SUBREAPER): a worker that outlives its
 supervisor is found, too.
 
-A gevent hub that a test has started in the main thread ends with the test, so that each one begins without.
+A gevent hub that a test has started in the main thread ends with the test, so that each one begins without. So do the
+threads of efio's default pool.
 
 Tests that must leave something say why: @pytest.mark.leaves_behind("the reason").
 """
@@ -100,6 +101,8 @@ def _nothing_left_behind(by: str, excused: bool = False) -> Iterator[None]:
     yield
     if not had_hub and (hub := _gevent_hub()) is not None:  # a hub that never ran is falsy
         hub.destroy(destroy_loop=True)  # type: ignore[attr-defined]
+    if (pools := sys.modules.get("efio.pool")) is not None:
+        pools.end_default_pool()
     now = look()
     deadline = time.monotonic() + GRACE
     while not excused and not _known.issuperset(now.beyond(before)) and time.monotonic() < deadline:

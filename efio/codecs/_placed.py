@@ -11,10 +11,9 @@ import hashlib
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from efio._offload import in_greenlet
+from efio._offload import call, call_async
 from efio.codecs._compression import MAX_SIZE, Compressor, Decompressor, Format
 from efio.codecs._errors import Bytes
-from efio.pool import default_pool
 
 __all__ = ["compress", "compress_async", "decompress", "decompress_async", "digest", "digest_async"]
 
@@ -27,17 +26,11 @@ INLINE_DECOMPRESS = 32 * 1024  # that go in
 
 
 def _call(large: bool, function: Callable[..., T], *arguments: Any) -> T:
-    if large and in_greenlet():
-        pool = default_pool()
-        if not pool.is_worker():
-            return pool.submit(function, *arguments).result()
-    return function(*arguments)
+    return call(function, *arguments) if large else function(*arguments)
 
 
 async def _call_async(large: bool, function: Callable[..., T], *arguments: Any) -> T:
-    if large:
-        return await (await default_pool().submit_async(function, *arguments))
-    return function(*arguments)
+    return await call_async(function, *arguments) if large else function(*arguments)
 
 
 def _size(data: Bytes) -> int:

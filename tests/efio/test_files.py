@@ -7,7 +7,6 @@ import io
 import os
 import threading
 import unittest
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +14,10 @@ import gevent
 import pytest
 
 import efio
-from efio import _offload, files
+from efio import files
 
 standard_fileio = pytest.importorskip("test.test_fileio", reason="this Python comes without its tests")
 standard_io = pytest.importorskip("test.test_io", reason="this Python comes without its tests")
-
-
-@pytest.fixture(autouse=True)
-def no_threads_left() -> Iterator[None]:
-    yield
-    _offload.stop()
 
 
 @pytest.fixture

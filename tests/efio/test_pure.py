@@ -14,6 +14,7 @@ SUITES = [
     "test_sync.py",
     "test_queues.py",
     "test_files.py",
+    "test_offload.py",
     "test_futures.py",
     "test_pool.py",
     "codecs",

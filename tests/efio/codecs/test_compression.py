@@ -7,7 +7,6 @@ import os
 import sys
 import threading
 import zlib
-from collections.abc import Iterator
 from typing import Any
 
 import gevent
@@ -33,12 +32,6 @@ STANDARD: dict[str, Any] = {
     "deflate": lambda data: zlib.decompress(data, -15),
 }
 LARGE = os.urandom(1000) * 1000
-
-
-@pytest.fixture(autouse=True)
-def _no_threads_are_left() -> Iterator[None]:
-    yield
-    efio.default_pool().shutdown()
 
 
 @formats
