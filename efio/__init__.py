@@ -11,6 +11,9 @@ _HOMES = {
     "AtomicInt": "efio.sync",
     "AtomicRef": "efio.sync",
     "BoundedSemaphore": "efio.sync",
+    "BufferedStream": "efio.streams",
+    "ChunkedStream": "efio.streams",
+    "ChunkedStreamStatistics": "efio.streams",
     "Condition": "efio.sync",
     "Empty": "efio.queues",
     "Event": "efio.sync",
@@ -37,6 +40,7 @@ _HOMES = {
     "SimpleQueue": "efio.queues",
     "SpinLock": "efio.locks",
     "Stack": "efio.queues",
+    "StreamBroken": "efio.streams",
     "ThreadPool": "efio.pool",
     "TicketLock": "efio.locks",
     "Waiter": "efio.parking",
@@ -51,6 +55,9 @@ __all__ = [
     "AtomicInt",
     "AtomicRef",
     "BoundedSemaphore",
+    "BufferedStream",
+    "ChunkedStream",
+    "ChunkedStreamStatistics",
     "Condition",
     "Empty",
     "Event",
@@ -77,6 +84,7 @@ __all__ = [
     "SimpleQueue",
     "SpinLock",
     "Stack",
+    "StreamBroken",
     "ThreadPool",
     "TicketLock",
     "Waiter",
@@ -107,6 +115,7 @@ if TYPE_CHECKING:
     from efio.segments import remove_stale_segments
     from efio.shared_queue import SharedQueue, SharedQueueStatistics
     from efio.shared_values import SharedCounters, SharedMap, SharedMapStatistics, SharedMemory
+    from efio.streams import BufferedStream, ChunkedStream, ChunkedStreamStatistics, StreamBroken
     from efio.sync import AtomicInt, AtomicRef, BoundedSemaphore, Condition, Event, Once, RWLock, Semaphore
 
 
