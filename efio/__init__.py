@@ -44,11 +44,14 @@ _HOMES = {
     "ThreadPool": "efio.pool",
     "TicketLock": "efio.locks",
     "Waiter": "efio.parking",
+    "WriteBehind": "efio.behind",
+    "atomic_write": "efio.atomic",
     "default_pool": "efio.pool",
     "open": "efio.files",
     "remove_stale_segments": "efio.segments",
     "run_blocking": "efio.files",
     "run_blocking_async": "efio.files",
+    "watch": "efio.atomic",
 }
 
 __all__ = [
@@ -88,14 +91,19 @@ __all__ = [
     "ThreadPool",
     "TicketLock",
     "Waiter",
+    "WriteBehind",
+    "atomic_write",
     "default_pool",
     "open",
     "remove_stale_segments",
     "run_blocking",
     "run_blocking_async",
+    "watch",
 ]
 
 if TYPE_CHECKING:
+    from efio.atomic import atomic_write, watch
+    from efio.behind import WriteBehind
     from efio.files import FileIO, open, run_blocking, run_blocking_async
     from efio.futures import Future
     from efio.locks import Lock, RLock, SpinLock, TicketLock

@@ -157,6 +157,24 @@ class FileIO(io.FileIO):
         result: int = self._blocking(_pwrite, data, offset)
         return result
 
+    def preadv(self, buffers: Any, offset: int) -> int:
+        """Fills writable buffers, one after the other, from ``offset``; bytes read. preadv(2), OSError."""
+        result: int = self._blocking(_preadv, buffers, offset)
+        return result
+
+    def pwritev(self, buffers: Any, offset: int) -> int:
+        """Writes buffers, one after the other, at ``offset``; bytes written. pwritev(2), OSError."""
+        result: int = self._blocking(_pwritev, buffers, offset)
+        return result
+
+    def readahead(self, offset: int, size: int) -> None:
+        """Asks the system to have this part in the page cache soon; waits for nothing. posix_fadvise(2), OSError."""
+        self._blocking(_readahead, offset, size)
+
+    def allocate(self, offset: int, size: int) -> None:
+        """Makes sure that there is room on the disk for this part. posix_fallocate(3); OSError (ENOSPC)."""
+        self._blocking(_allocate, offset, size)
+
     def close(self) -> None:
         if self.closed or self._lock is None or not _offload.in_greenlet():
             io.FileIO.close(self)
@@ -178,6 +196,22 @@ def _pread(file: FileIO, size: int, offset: int) -> bytes:
 
 def _pwrite(file: FileIO, data: Any, offset: int) -> int:
     return os.pwrite(file.fileno(), data, offset)
+
+
+def _preadv(file: FileIO, buffers: Any, offset: int) -> int:
+    return os.preadv(file.fileno(), buffers, offset)
+
+
+def _pwritev(file: FileIO, buffers: Any, offset: int) -> int:
+    return os.pwritev(file.fileno(), buffers, offset)
+
+
+def _readahead(file: FileIO, offset: int, size: int) -> None:
+    os.posix_fadvise(file.fileno(), offset, size, os.POSIX_FADV_WILLNEED)
+
+
+def _allocate(file: FileIO, offset: int, size: int) -> None:
+    os.posix_fallocate(file.fileno(), offset, size)
 
 
 def _in_turn(base: type, name: str) -> Callable[..., Any]:
@@ -232,10 +266,14 @@ def open(
     newline: str | None = None,
     closefd: bool = True,
     opener: Callable[[Any, int], int] | None = None,
+    *,
+    write_behind: int | None = None,
 ) -> IO[Any]:
     """io.open: same arguments, results and errors; a greenlet is switched out where a thread would wait for the disk.
 
-    One file may be used by several greenlets and threads; each call is made as a whole.
+    One file may be used by several greenlets and threads; each call is made as a whole. With `write_behind`, up to so
+    many bytes may wait to be written by a thread while write() has returned; a late error is raised by every call that
+    follows, and by close(): see `WriteBehind`. ValueError when the file is not only for writing then.
     """
     if not isinstance(file, int):
         file = os.fspath(file)
@@ -262,15 +300,21 @@ def open(
             )
     elif encoding is None:
         encoding = io.text_encoding(encoding)
-    raw = FileIO(file, "".join(letter for letter in mode if letter in "axrw+"), closefd, opener)
+    if write_behind is not None and ("r" in letters or "+" in letters):
+        raise ValueError(f"write_behind is for files that are only written, not for mode {mode!r}")
+    raw: Any = FileIO(file, "".join(letter for letter in mode if letter in "axrw+"), closefd, opener)
     result: Any = raw
     try:
+        if write_behind is not None:
+            from efio.behind import WriteBehind
+
+            result = raw = WriteBehind(raw, write_behind)
         line_buffering = not binary and (buffering == 1 or (buffering < 0 and raw.isatty()))
         if buffering in (-1, 1) or buffering < 0:
             buffering = _buffer_size(raw)
         if buffering == 0:
             if binary:
-                return raw
+                return raw  # type: ignore[no-any-return]
             raise ValueError("can't have unbuffered text I/O")
         if "+" in letters:
             result = BufferedRandom(raw, buffering)

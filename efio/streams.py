@@ -299,8 +299,8 @@ class BufferedStream(io.BufferedIOBase):
     """A ChunkedStream as a binary file: for reading (mode "r") or for writing ("w").
 
     Written bytes are gathered to chunks of `buffer_size`; `flush` pushes what there is, `close` also ends the stream.
-    `frame` gets every chunk and returns what is pushed instead, in order (HTTP's chunked coding: ``lambda b: (b"%x\\r\\n"
-    % len(b), b, b"\\r\\n")``); it may return nothing. A `with` block that raises ends the stream with `fail`. Closing
+    `frame` gets every chunk and returns what is pushed instead, in order: HTTP's chunked coding is
+    ``lambda b: (b"%x\\r\\n" % len(b), b, b"\\r\\n")``. A `with` block that raises ends the stream with `fail`. Closing
     the reading end closes the stream for the producer.
     """
 

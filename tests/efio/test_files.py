@@ -12,6 +12,7 @@ from typing import Any
 
 import gevent
 import pytest
+from flows import PATIENCE, in_thread
 
 import efio
 from efio import files
@@ -243,3 +244,33 @@ def test_tasks_of_asyncio(tmp_path: Path) -> None:
             f.close()
 
     assert asyncio.run(main()) == b"task"
+
+
+@pytest.mark.parametrize("into", [False, True])
+def test_reading_from_the_cache_lets_the_hub_come_round(tmp_path: Path, into: bool) -> None:
+    path = tmp_path / "cached"
+    path.write_bytes(bytes(1 << 20))
+
+    def work() -> int:
+        ticks = 0
+
+        def tick() -> None:
+            nonlocal ticks
+            while True:
+                gevent.sleep(0.0001)
+                ticks += 1
+
+        ticker = gevent.spawn(tick)
+        gevent.sleep(0)
+        buffer = bytearray(65536)
+        with efio.open(path, "rb", buffering=0) as file:
+            ticks = 0
+            for _ in range(100):  # 100 MiB from memory: some 10 ms
+                file.seek(0)
+                for _ in range(16):
+                    assert (file.readinto(buffer) if into else len(file.read(65536))) == 65536
+            found = ticks
+        ticker.kill()
+        return found
+
+    assert in_thread(work, hub=True).result(PATIENCE) > 2
