@@ -14,14 +14,13 @@ import pytest
 from flows import PATIENCE, in_thread
 
 import efio
-from efio import _offload, behind
+from efio import behind
 from efio.behind import WriteBehind
 
 
 @pytest.fixture(autouse=True)
 def _no_threads_stay() -> Iterator[None]:
     yield
-    _offload.stop()
     efio.default_pool().shutdown()
 
 

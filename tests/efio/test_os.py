@@ -20,7 +20,7 @@ from flows import PATIENCE, in_thread
 
 import efio
 import efio.os
-from efio import _offload, atomic_write
+from efio import atomic_write
 
 hubs = pytest.mark.parametrize("hub", [False, True])
 
@@ -28,7 +28,6 @@ hubs = pytest.mark.parametrize("hub", [False, True])
 @pytest.fixture(autouse=True)
 def _no_threads_stay() -> Iterator[None]:
     yield
-    _offload.stop()
     efio.default_pool().shutdown()
 
 
@@ -329,10 +328,10 @@ def test_a_full_disk(tiny: Path, hub: bool) -> None:
 
 def test_the_interpreter_ends_while_a_greenlet_reads() -> None:
     program = """
-import gevent, os, efio
+import gevent, os, time, efio
 r, w = os.pipe()
 f = efio.open(r, "rb", buffering=0)
-g = [gevent.spawn(efio.run_blocking, os.read, os.pipe()[0], 1) for _ in range(3)]
+g = [gevent.spawn(efio.run_blocking, time.sleep, 0.2) for _ in range(3)]
 g.append(gevent.spawn(f.read, 1))
 b = efio.open(os.memfd_create("x"), "wb", 0, write_behind=1000)
 b.write(b"x")
