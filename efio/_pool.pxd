@@ -44,6 +44,7 @@ cdef extern from "efio/native/call.h" nogil:
     bint efio_call_wait(efio_call *c, efio_parker *p)
     bint efio_call_leave(efio_call *c, efio_parker *p)
     void efio_call_end(efio_call *c)
+    void efio_call_cancel(efio_call *c)
 
 
 cdef class Core:
@@ -66,6 +67,7 @@ cdef class Core:
     cdef int try_submit(self, efio_job *job) except -1
     cdef int submit_job(self, efio_job *job) except -1
     cdef int run_native(self, void (*function)(void *) noexcept nogil, void *argument) except -1
+    cdef int cancel_native(self, efio_job *job, object error) except -1
     cdef int submit_future(self, BaseFuture future) except -1
     cdef int _start_worker(self) except -1
     cdef int _refuse(self) except -1

@@ -9,6 +9,7 @@ Two changes of the thread that holds the interpreter lock are most of a round tr
 in the queue is woken after the worker has let go of the lock, not before: it would wake up only to wait again.
 """
 
+from concurrent.futures import CancelledError
 from concurrent.futures.thread import BrokenThreadPool
 
 cimport cython
@@ -81,6 +82,7 @@ cdef class NativeCall:
 
     cdef efio_call call
     cdef Waiter waiter
+    cdef object error  # why it was not run
     cdef bint lost  # by a fork
 
     cdef int wait(self) except -1:
@@ -102,6 +104,8 @@ cdef class NativeCall:
                 break
         with nogil:
             efio_call_end(&self.call)
+        if self.error is not None:
+            raise self.error
         if interruption is not None:
             raise interruption
         return 0
@@ -263,7 +267,7 @@ cdef class Core:
                 return
             self.finished += 1
             if job.run != NULL:
-                efio_job_cancel(job)
+                self.cancel_native(job, error)
                 continue
             future = <BaseFuture>job.owner
             self.unlist_future(future)
@@ -276,6 +280,16 @@ cdef class Core:
             except Exception:  # set by somebody else
                 LOGGER.critical("cannot cancel %r", future, exc_info=True)
             future.fn = future.args = future.kwargs = None
+
+    cdef int cancel_native(self, efio_job *job, object error) except -1:
+        cdef NativeCall call
+        for call in self.calls:
+            if &call.call.job == job:
+                call.error = error if error is not None else CancelledError()
+                efio_call_cancel(&call.call)
+                return 0
+        efio_job_cancel(job)
+        return 0
 
     def break_down(self, reason):
         """A thread's initializer has failed."""

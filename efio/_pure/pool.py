@@ -268,6 +268,7 @@ class BasePool:
                 interruption = error
         if interruption is not None:
             raise interruption
+        future.result()
 
     async def submit_async(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         call = _Call(fn, args, kwargs)

@@ -5,11 +5,12 @@
  * taken out of it the other one does not touch.
  *
  *   waiting: NULL -> parker        efio_call_wait     (and back by efio_call_leave)
- *   waiting: NULL, parker -> OVER  efio_call_run, after the function
+ *   waiting: NULL, parker -> OVER  efio_call_run, after the function; efio_call_cancel
  *   ended:   the last that the pool's thread touches of the call */
 #ifndef EFIO_CALL_H
 #define EFIO_CALL_H
 
+#include <errno.h>
 #include <sched.h>
 
 #include "pool.h"
@@ -24,14 +25,26 @@ typedef struct {
     _Atomic bool ended;
 } efio_call;
 
-static void efio_call_run(efio_job *job)
+static inline void efio_call_over(efio_call *c)
 {
-    efio_call *c = job->owner;
-    c->function(c->argument);
     /* release: what the function did; acquire: the parker */
     efio_parker *p = atomic_exchange_explicit(&c->waiting, EFIO_CALL_OVER, memory_order_acq_rel);
     if (p) efio_unpark(p);
     atomic_store_explicit(&c->ended, true, memory_order_release); /* partner: efio_call_end */
+}
+
+static void efio_call_run(efio_job *job)
+{
+    efio_call *c = job->owner;
+    c->function(c->argument);
+    efio_call_over(c);
+}
+
+/* Of one that was withdrawn from the pool. */
+static inline void efio_call_cancel(efio_call *c)
+{
+    c->job.error = ECANCELED;
+    efio_call_over(c);
 }
 
 static inline void efio_call_init(efio_call *c, void (*function)(void *), void *argument)

@@ -393,6 +393,37 @@ def test_who_is_killed_in_a_native_function_waits_for_its_end(pool: ThreadPool) 
     in_thread(use, hub=True).result(PATIENCE)
 
 
+@flows
+def test_a_native_function_that_is_cancelled(hub: bool) -> None:
+    pool = ThreadPool(1)
+    counter = Semaphore()
+    with busy(pool, 1):
+        waiting = [
+            in_thread(lambda: pool.run_native(address(LIBC.sem_post), counter.address), hub=hub) for _ in range(3)
+        ]
+        until(lambda: pool.statistics().queued == 3)
+        pool.shutdown(wait=False, cancel_futures=True)
+        for w in waiting:
+            assert isinstance(w.exception(PATIENCE), concurrent.futures.CancelledError)
+    pool.shutdown()
+    assert counter.value == 0
+
+
+def test_a_native_function_in_a_pool_that_breaks() -> None:
+    ready = threading.Event()
+
+    def fail() -> None:
+        ready.wait(PATIENCE)
+        raise OSError("no")
+
+    pool = ThreadPool(1, initializer=fail)
+    waiting = in_thread(lambda: pool.run_native(address(LIBC.abort)))
+    until(lambda: pool.statistics().queued == 1)
+    ready.set()
+    assert isinstance(waiting.exception(PATIENCE), BrokenThreadPool)
+    pool.shutdown()
+
+
 def test_a_native_function_at_address_0(pool: ThreadPool) -> None:
     with pytest.raises(ValueError, match="the address of the function is 0"):
         pool.run_native(0)
@@ -555,15 +586,17 @@ def test_after_monkey_patching_threads_are_real() -> None:
         """
 from gevent import monkey; monkey.patch_all()
 import efio, gevent, threading, concurrent.futures, time
-blocking = monkey.get_original("time", "sleep")
+lock = monkey.get_original("_thread", "allocate_lock")()
+lock.acquire()
 with efio.ThreadPool(2) as pool:
     native = monkey.get_original("_thread", "get_native_id")
     assert pool.submit(native).result() != native()
     ticks = []
     ticker = gevent.spawn(lambda: [(gevent.sleep(0.001), ticks.append(1)) for _ in range(5)])
-    future = pool.submit(blocking, 0.2)
+    future = pool.submit(lock.acquire)  # blocks its thread
     ticker.join()
     assert not future.done() and len(ticks) == 5
+    lock.release()
     assert concurrent.futures.wait([future]).done == {future}
     assert [t.name for t in pool._threads] and all(t.is_alive() for t in pool._threads)
     assert list(pool.map(abs, [-1, -2])) == [1, 2]
@@ -626,7 +659,7 @@ greenlets.append(gevent.spawn(call, futures[1].result))
 greenlets.append(gevent.spawn(lambda: call(pool.submit(abs, -3).result)))
 gevent.sleep(0.01)
 assert pool.statistics().waiting_submitters == 1
-child = gevent.os.fork()
+child = gevent.os.fork_gevent()
 if child != 0:
     libc.sem_post(memory)
 gevent.joinall(greenlets, timeout=20)
