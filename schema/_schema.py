@@ -280,6 +280,18 @@ class Schema:
         text, tree = self._write(value, root)
         return self._natural(self.root_of(value, root)).encode(self._read(tree, len(text)))
 
+    def to_json_schema(self, *, root: str | None = None) -> dict[str, Any]:
+        """A JSON Schema (draft 2020-12) of the natural mapping of a root element, as a dict for ``json.dumps``.
+
+        It has the shape of what `from_json` accepts, not every rule: facets of values and identity constraints are
+        judged by `from_json` alone. ``root``: the element, unless there is but one. Raises ValidationError when that is
+        not clear.
+        """
+        from schema.json.json_schema import json_schema
+
+        xml = self._json_root(root)
+        return json_schema(eval(self.roots[xml].kind, dict(self.classes)), self.roots[xml].name)
+
     # --- roots ---------------------------------------------------------------------------------------------------
 
     def root_of(self, value: Any, root: str | None) -> str:
