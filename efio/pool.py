@@ -98,7 +98,13 @@ def _destroy_hub() -> None:
 
 
 class ThreadPool(BasePool, ThreadPoolExecutor):
-    """See docs/efio.md."""
+    """Runs calls in threads; concurrent.futures.ThreadPoolExecutor in every respect.
+
+    `max_workers`: threads at most, started when they are needed; None is min(32, processors + 4).
+    `queue_size`: calls that may wait, rounded up to a power of two; who submits more waits for room.
+    `initializer(*initargs)` is called by each thread first; if it raises, the pool is broken (BrokenThreadPool).
+    ValueError or TypeError for arguments that make no sense.
+    """
 
     def __init__(
         self,
@@ -158,6 +164,10 @@ class ThreadPool(BasePool, ThreadPoolExecutor):
         return self._core.broken or False
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Accepts nothing any more, and waits until all that was submitted is done (a greenlet is switched out).
+
+        `cancel_futures`: what has not begun is cancelled. RuntimeError when one of the pool's own threads would wait.
+        """
         core = self._core
         core.close()
         if cancel_futures:
