@@ -6,7 +6,7 @@ way. Up to SMALL bytes the interpreter lock is kept: such a copy takes less time
 another thread may. A file system without RWF_NOWAIT answers EOPNOTSUPP, here OSError. Twin: _pure/nowait.py.
 
 Whoever finds all its data in the page cache would never switch, and keep its hub's other greenlets from running. So
-what these reads cost is summed up (some 2 us for each, 13 GB/s); now and then the clock is looked at, and a greenlet
+what they read is summed up; now and then the clock is looked at, and a greenlet
 that reads while the hub has not come round for TURN_NS lets it do so.
 """
 
@@ -51,17 +51,17 @@ cdef extern from *:
 
 cdef enum:
     SMALL = 65536
-    CALL = 26000  # what a call costs, in bytes
-    SHARE = 650000  # after so many bytes somebody looks at the clock: some 0.05 ms
+    CALL = 8000  # what a call counts for, in bytes
+    SHARE = 180000  # after so many bytes somebody looks at the clock
     TURN_NS = 350000
 
 
 cdef int _give_turn() except -1:
     cdef double now
     cdef uint64_t clock
-    efio_reading.left = SHARE
     hub = current_hub()
     if hub is None or current_greenlet() is hub:
+        efio_reading.left = SHARE
         return 0
     loop = hub.loop
     now = loop.now()
@@ -70,7 +70,9 @@ cdef int _give_turn() except -1:
         efio_reading.round = now
         efio_reading.since = clock
     if clock - efio_reading.since < TURN_NS:
+        efio_reading.left = SHARE
         return 0
+    # Nothing is left until the hub has come round: other greenlets that read meanwhile get one read each.
     timer = loop.timer(0.0)  # it has expired, so the hub comes round once
     try:
         hub.wait(timer)

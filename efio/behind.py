@@ -23,7 +23,7 @@ class WriteBehind(io.RawIOBase):
     `write` copies and returns; beyond the watermark it waits for the thread that writes (a greenlet is switched out).
     `flush` waits until all is written, `sync` until it is on the disk. When a late write fails, what follows it is
     dropped, every later call raises that error, and so does `close`, which closes in any case: nobody takes a file for
-    written that is not.
+    written that is not. In a forked child the file is empty-handed: what was not yet written is the parent's to write.
     """
 
     def __init__(self, raw: FileIO, watermark: int = 8 << 20) -> None:
@@ -36,6 +36,7 @@ class WriteBehind(io.RawIOBase):
         self._error: BaseException | None = None
         self._changed = Condition(Lock())
         self._job: Future[None] | None = None
+        self._process = os.getpid()
 
     @property
     def pending(self) -> int:
@@ -67,6 +68,7 @@ class WriteBehind(io.RawIOBase):
     def write(self, data: Any, /) -> int:
         with memoryview(data) as view:
             chunk = view.tobytes()
+        self._after_fork()
         with self._changed:
             while self._pending and self._pending + len(chunk) > self._watermark and self._error is None:
                 self._changed.wait()
@@ -78,6 +80,15 @@ class WriteBehind(io.RawIOBase):
             if self._job is None:
                 self._start()
         return len(chunk)
+
+    def _after_fork(self) -> None:
+        # In a forked child: the thread that writes is the parent's, and so is what it has still to write.
+        if self._process != os.getpid():
+            self._process = os.getpid()
+            self._changed = Condition(Lock())
+            self._chunks = deque()
+            self._pending = 0
+            self._job = None
 
     def _start(self) -> None:
         from efio.pool import default_pool
@@ -121,6 +132,7 @@ class WriteBehind(io.RawIOBase):
                 self._changed.notify_all()
 
     def _settle(self) -> None:
+        self._after_fork()
         with self._changed:
             while self._job is not None:
                 self._changed.wait()

@@ -208,24 +208,44 @@ class ChunkedStream:
         return waiter
 
     def read(self, n: int = -1, timeout: float | None = None) -> bytes:
-        """Exactly `n` bytes, fewer only at the end; all that comes until the end with -1. Waits, see `wait`."""
+        """Exactly `n` bytes, fewer only at the end; all that comes until the end with -1. Waits, see `wait`.
+
+        When the wait is ended by an exception, nothing has been taken. After `fail` what is there comes first.
+        """
         parts: list[memoryview] = []
         left = n
-        while left and self.wait(timeout):
-            part = self._take(left)
-            parts.append(part)
-            left -= len(part) if n >= 0 else 0
+        try:
+            while left and self.wait(timeout):
+                part = self._take(left)
+                parts.append(part)
+                left -= len(part) if n >= 0 else 0
+        except BaseException as error:
+            if not self._comes_next_time(error, parts):
+                raise
         return b"".join(parts)
 
     async def aread(self, n: int = -1, timeout: float | None = None) -> bytes:
         """`read` for a task of asyncio."""
         parts: list[memoryview] = []
         left = n
-        while left and await self.await_(timeout):
-            part = self._take(left)
-            parts.append(part)
-            left -= len(part) if n >= 0 else 0
+        try:
+            while left and await self.await_(timeout):
+                part = self._take(left)
+                parts.append(part)
+                left -= len(part) if n >= 0 else 0
+        except BaseException as error:
+            if not self._comes_next_time(error, parts):
+                raise
         return b"".join(parts)
+
+    def _comes_next_time(self, error: BaseException, parts: list[memoryview]) -> bool:
+        """Whether what was taken is to be returned, and the error raised by the next call. Else it is put back."""
+        if error is self._error:
+            return bool(parts)
+        if not self._closed:
+            self._chunks.extendleft(reversed(parts))  # the producer is at the other end
+            self._taken -= sum(map(len, parts))
+        return False
 
     def read_nowait(self, n: int = -1) -> bytes:
         """At most `n` bytes of what is there; b"" when there is nothing, ended or not."""

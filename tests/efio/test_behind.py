@@ -12,6 +12,7 @@ from typing import Any
 import gevent
 import pytest
 from flows import PATIENCE, in_thread
+from forks import ended_well, in_child
 
 import efio
 from efio import behind
@@ -144,3 +145,19 @@ def test_what_cannot_be(tmp_path: Path) -> None:
             efio.open(tmp_path / "f", mode, write_behind=10)
     with pytest.raises(ValueError, match=r"write_behind=0: at least 1 byte"):
         efio.open(tmp_path / "f", "wb", write_behind=0)
+
+
+def test_a_forked_child_does_not_wait_for_its_parents_thread(tmp_path: Path, gate: threading.Event) -> None:
+    with efio.open(tmp_path / "f", "ab", 0, write_behind=100) as file:
+        file.write(b"of the parent, ")  # its thread stands before the gate
+
+        def child() -> None:
+            file.flush()
+            gate.set()
+            file.write(b"of the child, ")
+            file.flush()
+            assert file.pending == 0  # type: ignore[attr-defined]
+
+        assert ended_well(in_child(child))
+        gate.set()
+    assert (tmp_path / "f").read_bytes() == b"of the child, of the parent, "

@@ -97,6 +97,45 @@ def test_a_failure_comes_after_what_was_there() -> None:
     assert caught.value is error
 
 
+def test_an_interrupted_read_has_taken_nothing() -> None:
+    stream = filled(b"abc", b"de")
+    with pytest.raises(TimeoutError):
+        stream.read(10, timeout=0.01)
+    assert (stream.size, stream.statistics().taken, stream.read(4)) == (5, 0, b"abcd")
+
+    async def cancelled() -> None:
+        task = asyncio.create_task(stream.aread(10))
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    stream.push(b"f")
+    asyncio.run(cancelled())
+    assert (stream.size, stream.copy(0, 10)) == (2, b"ef")
+
+    def killed() -> bytes:
+        victim = gevent.spawn(stream.read, 10)
+        gevent.sleep(0)
+        victim.kill()
+        stream.push(b"g")
+        stream.end()
+        return stream.read()
+
+    assert in_thread(killed, hub=True).result(PATIENCE) == b"efg"
+
+
+def test_what_was_there_before_a_failure_comes_first_whatever_is_asked_for() -> None:
+    stream = filled(b"abc", b"d")
+    stream.fail()
+    assert stream.read() == b"abcd"
+    with pytest.raises(StreamBroken):
+        stream.read()
+    stream = filled(b"abc")
+    stream.fail()
+    assert asyncio.run(stream.aread(10)) == b"abc"
+
+
 def test_timeouts() -> None:
     stream = ChunkedStream(limit=2)
     with pytest.raises(TimeoutError, match=r"nothing came for 0\.01 s"):
