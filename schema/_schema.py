@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Protocol
+from typing import IO, TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, get_args
 
 from lxml import etree
 
@@ -23,11 +23,18 @@ from schema.runtime.offload import INLINE_LIMIT, begin, current
 
 if TYPE_CHECKING:
     from schema.codegen.plan import Plan
+    from schema.json.lua_schema import LuaSchema
     from schema.json.natural import Natural
 
 __all__ = ["Parts", "RootInfo", "Schema", "load"]
 
 MAX_ERRORS = 100
+JsonMapping: TypeAlias = Literal["natural", "lua_schema", "badgerfish"]
+
+
+def _known(mapping: str) -> None:
+    if mapping not in get_args(JsonMapping):
+        raise ValueError(f"{mapping!r} is no JSON mapping; there are {', '.join(get_args(JsonMapping))}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +85,7 @@ class Schema:
         self._lock = threading.RLock()
         self._units: dict[str, dict[str, Any]] = {}
         self._json: dict[str, Natural] = {}
+        self._lua_schema: dict[str, LuaSchema] = {}
         self.name = parts.name
         self.classes = parts.classes
         self.max_bytes = MAX_BYTES
@@ -238,23 +246,56 @@ class Schema:
         message = f"the JSON could be any of {self._root_names()}; say which element: root=..."
         raise ValidationError([Problem("unknown-root", message)])
 
-    def xml_to_json(self, data: bytes) -> bytes:
-        """The JSON (natural mapping) of a valid document. Raises ValidationError."""
-        tree = self._tree(data)
-        return self._natural(str(tree.tag) if tree.tag in self.roots else self._json_root(None)).encode(
-            self._read(tree, len(data))
-        )
+    def _lua(self, xml: str) -> LuaSchema:
+        found = self._lua_schema.get(xml)
+        if found is None:
+            from schema.json.lua_schema import LuaSchema
 
-    def json_to_xml(self, data: bytes | str, *, root: str | None = None) -> bytes:
+            with self._lock:
+                found = self._lua_schema[xml] = LuaSchema(self.plan, xml)
+        return found
+
+    def xml_to_json(self, data: bytes, *, mapping: JsonMapping = "natural") -> bytes:
+        """The JSON of a valid document. Raises ValidationError."""
+        _known(mapping)
+        tree = self._tree(data)
+        value = self._read(tree, len(data))
+        xml = str(tree.tag) if tree.tag in self.roots else self._json_root(None)
+        return self._json_of(self._write(value, xml)[1] if mapping == "badgerfish" else tree, value, xml, mapping)
+
+    def _json_of(self, tree: etree._Element, value: Any, xml: str, mapping: JsonMapping) -> bytes:
+        if mapping == "badgerfish":
+            from schema.json.badgerfish import encode
+
+            return encode(tree)
+        natural = self._natural(xml).encode(value)
+        return self._lua(xml).encode(natural) if mapping == "lua_schema" else natural
+
+    def json_to_xml(self, data: bytes | str, *, root: str | None = None, mapping: JsonMapping = "natural") -> bytes:
         """The valid document of a JSON text. ``root``: the element, unless there is but one. Raises ValidationError."""
-        text, _ = self._judged_json(data, root)
+        text, _ = self._judged_json(data, root, mapping)
         return text
 
-    def _judged_json(self, data: bytes | str, root: str | None) -> tuple[bytes, etree._Element]:
+    def _judged_json(self, data: bytes | str, root: str | None, mapping: JsonMapping) -> tuple[bytes, etree._Element]:
+        _known(mapping)
         if len(data) > self.max_bytes:
             message = f"the JSON has {len(data)} bytes, {self.max_bytes} are allowed"
             raise LimitExceeded([Problem("limit", message)])
+        if mapping == "badgerfish":
+            return self._judged_badgerfish(data, root)
         xml = self._json_root(root)
+        if mapping == "natural":
+            return self._judged_natural(data, xml)
+        lua = self._lua(xml)
+        natural = lua.decode(data)
+        try:
+            return self._judged_natural(natural, xml)
+        except LimitExceeded:
+            raise
+        except ValidationError as error:
+            raise ValidationError([replace(p, path=lua.path(p.path)) for p in error.errors], more=error.more) from None
+
+    def _judged_natural(self, data: bytes | str, xml: str) -> tuple[bytes, etree._Element]:
         value = self._natural(xml).decode(data)
         try:
             return self._write(value, xml)
@@ -266,19 +307,36 @@ class Schema:
             problems = [replace(p, path=json_path(self.plan, xml, p.path), line=None) for p in error.errors]
             raise ValidationError(problems, more=error.more) from None
 
-    def from_json(self, data: bytes | str, *, root: str | None = None) -> Any:
+    def _judged_badgerfish(self, data: bytes | str, root: str | None) -> tuple[bytes, etree._Element]:
+        from schema.json.badgerfish import decode, path
+
+        text = decode(data)
+        try:
+            tree = self._tree(text)
+        except LimitExceeded:
+            raise
+        except ValidationError as error:
+            problems = [replace(p, path=path(p.path), line=None) for p in error.errors]
+            raise ValidationError(problems, more=error.more) from None
+        if tree.tag not in self.roots or (root is not None and tree.tag != self.root_of(None, root)):
+            wanted = root if root is not None else f"one of the root elements {self._root_names()}"
+            raise ValidationError([Problem("unknown-root", f"{tree.tag!s} is not {wanted}")])
+        return text, tree
+
+    def from_json(self, data: bytes | str, *, root: str | None = None, mapping: JsonMapping = "natural") -> Any:
         """The object of a valid JSON text: the very one that its XML would give. Raises ValidationError."""
-        text, tree = self._judged_json(data, root)
+        text, tree = self._judged_json(data, root, mapping)
         return self._read(tree, len(text))
 
-    def validate_json(self, data: bytes | str, *, root: str | None = None) -> None:
+    def validate_json(self, data: bytes | str, *, root: str | None = None, mapping: JsonMapping = "natural") -> None:
         """Raises ValidationError unless the JSON text is valid."""
-        self._judged_json(data, root)
+        self._judged_json(data, root, mapping)
 
-    def to_json(self, value: Any, *, root: str | None = None) -> bytes:
+    def to_json(self, value: Any, *, root: str | None = None, mapping: JsonMapping = "natural") -> bytes:
         """The valid JSON text of an object: that of its XML. Raises ValidationError."""
+        _known(mapping)
         text, tree = self._write(value, root)
-        return self._natural(self.root_of(value, root)).encode(self._read(tree, len(text)))
+        return self._json_of(tree, self._read(tree, len(text)), self.root_of(value, root), mapping)
 
     def to_json_schema(self, *, root: str | None = None) -> dict[str, Any]:
         """A JSON Schema (draft 2020-12) of the natural mapping of a root element, as a dict for ``json.dumps``.

@@ -8,8 +8,9 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import get_args
 
-from schema._schema import Schema, load
+from schema._schema import JsonMapping, Schema, load
 from schema.errors import SchemaError, ValidationError
 
 __all__ = ["main"]
@@ -54,7 +55,7 @@ def _validate(arguments: argparse.Namespace) -> int:
         data = Path(name).read_bytes()
         try:
             if _is_json(name):
-                compiled.validate_json(data, root=arguments.root)
+                compiled.validate_json(data, root=arguments.root, mapping=arguments.mapping)
             else:
                 compiled.validate_xml(data)
         except ValidationError as error:
@@ -77,9 +78,9 @@ def _convert(arguments: argparse.Namespace) -> int:
     data = Path(arguments.document).read_bytes()
     try:
         if _is_json(arguments.document):
-            result = compiled.json_to_xml(data, root=arguments.root)
+            result = compiled.json_to_xml(data, root=arguments.root, mapping=arguments.mapping)
         else:
-            result = compiled.xml_to_json(data)
+            result = compiled.xml_to_json(data, mapping=arguments.mapping)
     except ValidationError as error:
         sys.stderr.write("".join(f"{arguments.document}: {problem}\n" for problem in error.errors))
         return 1
@@ -145,10 +146,12 @@ def _parser() -> argparse.ArgumentParser:
     made = command("validate", "say whether documents are valid, and every fault of those that are not", _validate)
     made.add_argument("documents", nargs="+", help="XML documents, or JSON when the name ends in .json")
     made.add_argument("--root", metavar="NAME", help="the root element of JSON documents")
+    made.add_argument("--mapping", choices=get_args(JsonMapping), default="natural", help="the form of the JSON")
     made = command("convert", "XML to JSON, or JSON to XML", _convert)
     made.add_argument("document", help="JSON when the name ends in .json, else XML")
     made.add_argument("-o", "--output", metavar="FILE", help="where to write (default: standard output)")
     made.add_argument("--root", metavar="NAME", help="the root element of a JSON document")
+    made.add_argument("--mapping", choices=get_args(JsonMapping), default="natural", help="the form of the JSON")
     for name, text, run, depth in (
         ("sample", "print a valid example document", _sample, 3),
         ("explain", "print what may stand in what, as a tree", _explain, 6),

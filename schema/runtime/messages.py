@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Sequence
 
@@ -20,7 +21,7 @@ _CAPITALS = {
 }  # fmt: skip
 _PREFIX = re.compile(r"^Element '[^']*'(?:, attribute '([^']*)')?: (?:\[facet '[^']*'\] )?")
 _VALUE = re.compile(r"^The value '(.*?)' |^'(.*?)' is not a valid value", re.DOTALL)
-_STEP = re.compile(r"\*(?:\[(\d+)\])?$")
+_STEP = re.compile(r"([^@\[\]]+)(?:\[(\d+)\])?")
 
 
 _CODES = {"SCHEMAV_ELEMENT_CONTENT": "cvc-complex-type.2.4"}  # where libxml2's own name is none of the standard's
@@ -55,13 +56,27 @@ def readable_path(element: etree._Element) -> str:
 
 
 def _find(root: etree._Element, path: str) -> etree._Element | None:
-    """The element behind libxml2's path, such as ``/*/*[2]/item``."""
-    try:
-        found = root.getroottree().xpath(path)
-    except etree.XPathError:
-        return None
-    first = found[0] if isinstance(found, list) and found else None
-    return first if isinstance(first, etree._Element) else None
+    """The element behind libxml2's path, such as ``/*/*[2]/ns1:item[3]/qty``.
+
+    Not by XPath: what a prefix means is for the document to say, and it may say otherwise further down.
+    """
+    node: etree._Element | None = None
+    for step in path.strip("/").split("/"):
+        parts = _STEP.fullmatch(step)
+        if parts is None:  # an attribute
+            break
+        name, number = parts[1], int(parts[2] or 1)
+        among = [root] if node is None else node
+        named = (e for e in among if name == "*" or name == _qualified(e))
+        node = next(itertools.islice(named, number - 1, None), None)
+        if node is None:
+            return None
+    return node
+
+
+def _qualified(element: etree._Element) -> str:
+    name = local(str(element.tag))
+    return f"{element.prefix}:{name}" if element.prefix else name
 
 
 def describe(entries: Sequence[etree._LogEntry], root: etree._Element | None, limit: int) -> tuple[list[Problem], int]:

@@ -130,3 +130,11 @@ def test_no_document(s: schema.Schema, data: bytes, code: str) -> None:
     with pytest.raises(schema.ValidationError) as caught:
         s.from_xml(data)
     assert caught.value.errors[0].code == code
+
+
+def test_paths_where_names_have_prefixes(s: schema.Schema) -> None:
+    bad = GOOD.replace("<quantity>2<", "<quantity>200<").replace(' xmlns="urn:po"', ' xmlns:p="urn:po"')
+    bad = bad.replace("</", "\0").replace("<", "<p:").replace("\0", "</p:")
+    with pytest.raises(schema.ValidationError) as caught:
+        s.from_xml(bad.encode())
+    assert caught.value.errors[0].path == "/order/item[2]/quantity"
