@@ -213,7 +213,7 @@ class Schema:
         try:
             body = unit["ROOTS"][xml](value, "\0")
         except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise ValidationError([Problem("wrong-type", str(error))]) from None
+            raise ValidationError([self._wrong_type(value, xml, str(error))]) from None
         declared = unit["DEFAULT"]
         for mark, declaration in unit["DECLARATIONS"]:
             if mark in body:
@@ -221,6 +221,17 @@ class Schema:
         return f"<?xml version='1.0' encoding='UTF-8'?>\n{body.replace(chr(0), declared, 1)}".encode(
             errors="surrogatepass"
         )
+
+    def _wrong_type(self, value: Any, xml: str, message: str) -> Problem:
+        """Says where an object cannot be written: there, mostly, its JSON has another shape than the classes."""
+        natural = self._natural(xml)
+        try:
+            natural.decode(natural.encode(value))
+        except ValidationError as error:
+            return replace(error.errors[0], code="wrong-type")
+        except (AttributeError, TypeError, ValueError):
+            pass  # no JSON either
+        return Problem("wrong-type", message)
 
     def validate(self, value: Any, *, root: str | None = None) -> None:
         """Raises ValidationError unless the object is valid."""
@@ -304,7 +315,10 @@ class Schema:
         except ValidationError as error:
             from schema.json.natural import json_path
 
-            problems = [replace(p, path=json_path(self.plan, xml, p.path), line=None) for p in error.errors]
+            problems = [
+                replace(p, path=json_path(self.plan, xml, p.path) if p.path.startswith("/") else p.path, line=None)
+                for p in error.errors
+            ]
             raise ValidationError(problems, more=error.more) from None
 
     def _judged_badgerfish(self, data: bytes | str, root: str | None) -> tuple[bytes, etree._Element]:

@@ -138,3 +138,14 @@ def test_paths_where_names_have_prefixes(s: schema.Schema) -> None:
     with pytest.raises(schema.ValidationError) as caught:
         s.from_xml(bad.encode())
     assert caught.value.errors[0].path == "/order/item[2]/quantity"
+
+
+@pytest.mark.parametrize(("name", "bad", "path"), [("quantity", "one", "quantity"), ("part", None, "@part")])
+def test_a_value_of_another_type_is_told_with_its_place(s: schema.Schema, name: str, bad: Any, path: str) -> None:
+    value = s.from_xml(GOOD.encode())
+    setattr(value.item[1], name, bad)
+    for call in (s.to_xml, s.to_json, s.validate):
+        with pytest.raises(schema.ValidationError) as caught:
+            call(value)
+        assert caught.value.errors[0].code == "wrong-type"
+        assert caught.value.errors[0].path == f"item[1].{path}"
