@@ -70,12 +70,12 @@ def _holdings(native_threads: bool) -> Holdings:
     for name in os.listdir("/proc/self/fd"):
         with contextlib.suppress(OSError):  # the descriptor of this listing
             descriptors[int(name)] = os.readlink(f"/proc/self/fd/{name}").removesuffix(" (deleted)")
-    names = {thread.native_id: thread.name for thread in threading.enumerate()}
-    threads, children = {}, {}
-    for tid in map(int, os.listdir("/proc/self/task")):
-        if tid in names:
-            threads[tid] = names[tid]
-        elif native_threads:
+    names = {thread.native_id or 0: thread.name for thread in threading.enumerate()}
+    # Asked for one by one: a listing of /proc/self/task may leave out a living thread while another one ends.
+    threads = {tid: name for tid, name in names.items() if os.path.exists(f"/proc/self/task/{tid}")}
+    children = {}
+    for tid in {*map(int, os.listdir("/proc/self/task")), *threads}:
+        if tid not in names and native_threads:
             threads[tid] = _read(f"/proc/self/task/{tid}/comm").strip()
         for pid in map(int, _read(f"/proc/self/task/{tid}/children").split()):
             # One that has ended is no longer there; if nobody waits for it, subprocess warns about that by itself.
