@@ -151,6 +151,9 @@ class Segment:
             if _peers.alive(self.memory) == 0 and is_named(self.fd, path):
                 os.unlink(path)
 
+    def __del__(self) -> None:
+        self.close()  # of one in which there was no place, say
+
     def close(self) -> None:
         """Closes the descriptor; may be called twice. The mapping lives for as long as somebody uses the memory."""
         if self.fd >= 0:

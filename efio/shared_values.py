@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import pickle
 import weakref
-from collections.abc import Callable, ItemsView, Iterator, MutableMapping, ValuesView
+from collections.abc import ItemsView, Iterator, MutableMapping, ValuesView
 from dataclasses import dataclass
 from typing import Any, Self, TypeVar, cast
 
@@ -111,9 +112,8 @@ class _Shared:
                 self._closed = True
 
 
-def _rebuild(source: Any, name: str | None, cls: type[B], *more: Any) -> B:
+def _rebuild(source: Any, name: str | None, cls: type[B]) -> B:
     made = cls.__new__(cls)
-    made._prepare(*more) if isinstance(made, SharedMap) else None
     if name is None:
         segment = Segment.of_descriptor(source if isinstance(source, int) else source.detach(), cls.KIND)
         made._begin(segment, _peers.enter(segment.memory))
@@ -289,14 +289,7 @@ class SharedMap(_Shared, MutableMapping[str, Any]):
                 f"there may be from 1 to {1 << 24} entries, and from 1 to {1 << 20} bytes"
             )
         shape = (1 << (entries - 1).bit_length(), key_bytes, value_bytes)
-        self._prepare()
         self._open(name, _shared_values.map_bytes(*shape), shape)
-
-    def _prepare(self) -> None:
-        import pickle
-
-        self._dumps: Callable[..., bytes] = pickle.dumps
-        self._loads: Callable[[bytes], Any] = pickle.loads
 
     def _attach(self, memory: Memory) -> None:
         self._core = _shared_values.Map(memory)
@@ -314,13 +307,13 @@ class SharedMap(_Shared, MutableMapping[str, Any]):
         return data
 
     def _encoded(self, value: Any) -> tuple[bytes, int]:
-        data, tag = (value, _RAW) if type(value) is bytes else (self._dumps(value, 5), _PICKLED)
+        data, tag = (value, _RAW) if type(value) is bytes else (pickle.dumps(value, 5), _PICKLED)
         if len(data) > self._core.limits[2]:
             raise ValueError(f"a value of {len(data)} bytes: at most {self._core.limits[2]} here; see value_bytes")
         return data, tag
 
     def _decoded(self, found: tuple[bytes, int]) -> Any:
-        return found[0] if found[1] == _RAW else self._loads(found[0])
+        return found[0] if found[1] == _RAW else pickle.loads(found[0])
 
     def __getitem__(self, key: str) -> Any:
         found = self._core.get(self._key(key))

@@ -160,7 +160,7 @@ def test_a_descriptor_of_something_else(tmp_path: Any) -> None:
         lambda: os.open(tmp_path / "file", os.O_RDWR | os.O_CREAT),
         lambda: os.memfd_create("x"),
         lambda: os.memfd_create("x", os.MFD_ALLOW_SEALING),
-        lambda: segments.Segment.anonymous(99, 1 << 20, ()).fd,
+        lambda: os.dup(segments.Segment.anonymous(99, 1 << 20, ()).fd),
     ):
         with pytest.raises(ValueError, match="no segment of"):
             SharedQueue.of_descriptor(make())

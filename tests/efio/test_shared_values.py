@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import pickle
@@ -295,3 +296,15 @@ def test_a_value_of_killed_processes_begins_anew(name: str) -> None:
     os.waitpid(in_child(child), 0)
     with SharedCounters(1, name) as counters:
         assert counters[0] == 0
+
+
+def test_no_place_leaves_no_descriptor() -> None:
+    with SharedCounters() as counters:
+        others = [SharedCounters.of_descriptor(os.dup(counters.fileno())) for _ in range(63)]
+        before = len(os.listdir("/proc/self/fd"))
+        with pytest.raises(OSError, match="64 processes have it open already"):
+            SharedCounters.of_descriptor(os.dup(counters.fileno()))
+        gc.collect()
+        assert len(os.listdir("/proc/self/fd")) == before
+        for other in others:
+            other.close()
