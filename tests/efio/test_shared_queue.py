@@ -156,11 +156,12 @@ def test_impossible_capacity(capacity: int) -> None:
 
 
 def test_a_descriptor_of_something_else(tmp_path: Any) -> None:
+    other = segments.Segment.anonymous(99, 1 << 20, ())
     for make in (
         lambda: os.open(tmp_path / "file", os.O_RDWR | os.O_CREAT),
         lambda: os.memfd_create("x"),
         lambda: os.memfd_create("x", os.MFD_ALLOW_SEALING),
-        lambda: os.dup(segments.Segment.anonymous(99, 1 << 20, ()).fd),
+        lambda: os.dup(other.fd),
     ):
         with pytest.raises(ValueError, match="no segment of"):
             SharedQueue.of_descriptor(make())
