@@ -246,6 +246,8 @@ class LuaSchema:
                 found[shape.members[name].json] = self._in(shape.members[name], one, at)
             elif name != "_attr":
                 raise ValidationError([Problem("unknown-member", f"the type has no member {name!r}", at.lstrip("."))])
+        if made.tagged:
+            found.setdefault("@xsi:type", made.name)
         return found
 
     # --- paths ---------------------------------------------------------------------------------------------------

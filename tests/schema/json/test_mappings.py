@@ -255,3 +255,25 @@ def test_there_and_back(order: Any) -> None:
         data = LOADED.to_json(value, mapping=mapping, root="order")
         assert LOADED.from_json(data, mapping=mapping, root="order") == value
         assert LOADED.xml_to_json(LOADED.to_xml(value, root="order"), mapping=mapping) == data
+
+
+def test_lua_schema_without_a_type_means_the_declared_one() -> None:
+    """lua_schema itself knows no xsi:type, and writes none, also where other types derive from the declared one."""
+    s = schema.load(
+        b"""<xs:schema xmlns:xs="http://www.w3.org/2001/XMLSchema" xmlns="urn:t" targetNamespace="urn:t"
+      elementFormDefault="qualified"><xs:element name="order"><xs:complexType><xs:sequence>
+        <xs:element name="item" maxOccurs="9" type="Item"/></xs:sequence></xs:complexType></xs:element>
+      <xs:complexType name="Item"><xs:sequence>
+        <xs:element name="price" type="xs:string"/></xs:sequence></xs:complexType>
+      <xs:complexType name="Special"><xs:complexContent><xs:extension base="Item"><xs:sequence>
+        <xs:element name="why" type="xs:string"/></xs:sequence></xs:extension></xs:complexContent></xs:complexType>
+      </xs:schema>"""
+    )
+    xml = (
+        b'<order xmlns="urn:t" xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"><item><price>1</price></item>'
+        b'<item xsi:type="Special"><price>2</price><why>so</why></item></order>'
+    )
+    written = json.loads(s.xml_to_json(xml, mapping="lua_schema"))
+    plain = written["item"][0]
+    plain.pop("_attr", None)
+    assert s.from_json(json.dumps(written), mapping="lua_schema") == s.from_xml(xml)
