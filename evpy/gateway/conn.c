@@ -714,6 +714,10 @@ void ev_conn_timeout(ev_engine *e, ev_conn *c)
     default: ev_conn_close(e, c); return;
     }
     if (c->answered) {
+        if (ev_output_taken(e, c)) {
+            ev_timer_set(e, c, c->progress_ns + e->hdr->send_timeout);
+            return;
+        }
         ev_count(&e->cnt->send_timeouts, 1);
         ev_conn_close(e, c);
         return;

@@ -5,8 +5,10 @@
  * back-pressure there is, and all that is needed. */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <linux/sockios.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
@@ -29,6 +31,31 @@ static bool keep_rest(ev_conn *c, const uint8_t *p, uint32_t n)
     c->pending_off = 0;
     c->pending_len = n;
     return true;
+}
+
+/* Bytes that the kernel holds and the client has not acknowledged. */
+static uint32_t unacknowledged(const ev_conn *c)
+{
+    int n = 0;
+    return ioctl(c->fd, SIOCOUTQ, &n) || n < 0 ? 0 : (uint32_t)n;
+}
+
+/* Whether the client has taken some of what the kernel holds since this was last asked. That is progress too: a full
+ * socket is reported as writable only when a third of its buffer is free, and that may be megabytes. */
+bool ev_output_taken(ev_engine *e, ev_conn *c)
+{
+    uint32_t before = c->unacknowledged;
+    c->unacknowledged = unacknowledged(c);
+    if (c->unacknowledged >= before) return false;
+    c->progress_ns = e->now_ns;
+    return true;
+}
+
+/* The client has so long to take something. */
+static void wait_for_client(ev_engine *e, ev_conn *c)
+{
+    ev_output_taken(e, c);
+    ev_timer_set(e, c, c->progress_ns + e->hdr->send_timeout);
 }
 
 static void progressed(ev_engine *e, ev_conn *c, ssize_t n)
@@ -251,7 +278,7 @@ void ev_output_fetched(ev_engine *e)
 void ev_output(ev_engine *e, ev_conn *c)
 {
     if (!flush_pending(e, c)) {
-        if (c->state != EV_C_CLOSED && c->answered) ev_timer_set(e, c, c->progress_ns + e->hdr->send_timeout);
+        if (c->state != EV_C_CLOSED && c->answered) wait_for_client(e, c);
         return;
     }
     if (c->own_answer) {
@@ -267,7 +294,7 @@ void ev_output(ev_engine *e, ev_conn *c)
     uint64_t budget = TURN_BYTES;
     if (!c->answered && (flags & EV_OUT_HEAD) && !start_response(e, c, s, i, flags)) return;
     if (!flush_pending(e, c)) {
-        if (c->state != EV_C_CLOSED) ev_timer_set(e, c, c->progress_ns + e->hdr->send_timeout);
+        if (c->state != EV_C_CLOSED) wait_for_client(e, c);
         return;
     }
     if (!drain_window(e, c, s, i, &budget)) return;
@@ -284,7 +311,7 @@ void ev_output(ev_engine *e, ev_conn *c)
     }
     if (!(flags & EV_OUT_END)) give_room(e, s, i);
     if (!c->writable || e->priv[i - e->slab_base].fetching)
-        ev_timer_set(e, c, c->progress_ns + e->hdr->send_timeout);
+        wait_for_client(e, c);
     else if (!budget)
         ev_engine_mark_dirty(e, c);
     else if (c->deadline_ns)
