@@ -79,7 +79,7 @@ struct ev_conn {
     uint8_t *pending;     /* bytes to send before the window: the rest of a head or of an answer of our own */
     uint32_t pending_off, pending_len;
     uint32_t unacknowledged; /* bytes in the kernel when it was last asked */
-    uint16_t status; /* of the response being written; 0: none yet */
+    uint16_t status;         /* of the response being written; 0: none yet */
     uint16_t addr_port;
     uint8_t family;
     uint8_t addr[16];
@@ -223,9 +223,9 @@ void ev_refresh_date(ev_engine *e);
 uint32_t ev_prefix(ev_engine *e, const ev_conn *c, uint32_t status, uint32_t out_flags, bool keep_alive, char *dst);
 
 /* output.c */
-void ev_output(ev_engine *e, ev_conn *c); /* writes as much as the socket takes */
+void ev_output(ev_engine *e, ev_conn *c);       /* writes as much as the socket takes */
 bool ev_output_taken(ev_engine *e, ev_conn *c); /* the client took something since it was last asked */
-void ev_output_fetched(ev_engine *e);     /* goes on with files whose next part has been read */
+void ev_output_fetched(ev_engine *e);           /* goes on with files whose next part has been read */
 /* Sends these bytes now, or what remains of them before anything else. False: the connection is closed. */
 bool ev_output_bytes(ev_engine *e, ev_conn *c, const uint8_t *p, uint32_t n);
 
