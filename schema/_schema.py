@@ -7,13 +7,14 @@ that ``evschema compile`` has written (``schema/_compiled.py``). Everything but 
 from __future__ import annotations
 
 import contextlib
+import copy
 import os
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, get_args
+from typing import IO, TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, TypeVar, get_args
 
 from lxml import etree
 
@@ -25,10 +26,12 @@ if TYPE_CHECKING:
     from schema.codegen.plan import Plan
     from schema.json.lua_schema import LuaSchema
     from schema.json.natural import Natural
+    from schema.rules import RuleSet
 
 __all__ = ["Parts", "RootInfo", "Schema", "load"]
 
 MAX_ERRORS = 100
+T = TypeVar("T")
 JsonMapping: TypeAlias = Literal["natural", "lua_schema", "badgerfish"]
 
 
@@ -75,6 +78,15 @@ class Parts(Protocol):
         """libxml2's compiled schema."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Rules:
+    """Rule sets, each with the root that it is about ("": any), and what their rules get to know."""
+
+    sets: tuple[tuple[str, RuleSet], ...]
+    context: Any
+    additional: Any
+
+
 class Schema:
     """A schema, ready to use from any thread or greenlet. Made by ``schema.load`` or by an import of a compiled
     module.
@@ -83,6 +95,9 @@ class Schema:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self._lock = threading.RLock()
+        self._rules: _Rules | None = None
+        # Shared with what with_rules makes, as are the roots.
+        self._made: dict[str, Any] = {}
         self._units: dict[str, dict[str, Any]] = {}
         self._json: dict[str, Natural] = {}
         self._lua_schema: dict[str, LuaSchema] = {}
@@ -101,18 +116,22 @@ class Schema:
 
     # --- parts, on first use -------------------------------------------------------------------------------------
 
+    def _once(self, name: str, make: Callable[[], T]) -> T:
+        with self._lock:
+            if name not in self._made:
+                self._made[name] = make()
+            found: T = self._made[name]
+            return found
+
     @cached_property
     def plan(self) -> Plan:
         """The plan: what the classes look like and why."""
-        with self._lock:
-            return self._parts.plan()
+        return self._once("plan", self._parts.plan)
 
     @cached_property
     def judge(self) -> Judge:
         """Validates trees."""
-        with self._lock:
-            known = self.__dict__.get("judge")
-            return known if isinstance(known, Judge) else Judge(self._parts.judge())
+        return self._once("judge", lambda: Judge(self._parts.judge()))
 
     def unit(self, name: str) -> dict[str, Any]:
         """The globals of a generated part."""
@@ -131,6 +150,36 @@ class Schema:
             self.unit(name)
         return self
 
+    # --- rules ---------------------------------------------------------------------------------------------------
+
+    def with_rules(self, *sets: RuleSet, context: Any = None, additional: Any = None) -> Schema:
+        """This schema with rules beyond it (``schema.rules``): what obeys the schema must then obey them, too,
+        whichever way it goes. ``iter_xml`` knows documents in parts only, and no rules.
+
+        ``context`` and ``additional`` are for the rules. This is cheap, so that a server may call it for each request.
+        Raises ValidationError when a set is about a root that the schema does not have.
+        """
+        made = copy.copy(self)
+        named = tuple((self.root_of(None, one.root) if one.root else "", one) for one in sets)
+        made._rules = _Rules(named, context, additional)
+        return made
+
+    def _obey(self, value: Any, xml: str) -> None:
+        """Raises ValidationError unless an object of the root ``xml`` obeys the rules."""
+        if self._rules is None:
+            return
+        begin()
+        problems: list[Problem] = []
+        for root, one in self._rules.sets:
+            if root in ("", xml):
+                problems += one.problems(value, context=self._rules.context, additional=self._rules.additional)
+        if problems:
+            raise ValidationError(problems[: self.max_errors], more=max(0, len(problems) - self.max_errors))
+
+    def _obey_tree(self, tree: etree._Element, size: int) -> None:
+        if self._rules is not None:
+            self._obey(self._read(tree, size), str(tree.tag))
+
     # --- XML -----------------------------------------------------------------------------------------------------
 
     def _tree(self, data: bytes) -> etree._Element:
@@ -146,12 +195,13 @@ class Schema:
 
     def validate_xml(self, data: bytes) -> None:
         """Raises ValidationError unless the document is valid."""
-        self._tree(data)
+        self._obey_tree(self._tree(data), len(data))
 
     def from_xml(self, data: bytes) -> Any:
         """The object of a valid document. Raises ValidationError."""
         tree = self._tree(data)
         value = self._read(tree, len(data))
+        self._obey(value, str(tree.tag))
         if len(data) > INLINE_LIMIT and (loop := current()) is not None:
             # Some milliseconds for the tree's end, and as many for the object's, perhaps: not at one go.
             loop.breathe()
@@ -195,7 +245,8 @@ class Schema:
         """The valid document of an object. ``root``: the element, where the class does not tell. Raises
         ValidationError.
         """
-        data, _ = self._write(value, root)
+        data, tree = self._write(value, root)
+        self._obey_tree(tree, len(data))
         return data
 
     def _write(self, value: Any, root: str | None) -> tuple[bytes, etree._Element]:
@@ -235,7 +286,8 @@ class Schema:
 
     def validate(self, value: Any, *, root: str | None = None) -> None:
         """Raises ValidationError unless the object is valid."""
-        self._write(value, root)
+        data, tree = self._write(value, root)
+        self._obey_tree(tree, len(data))
 
     # --- JSON ----------------------------------------------------------------------------------------------------
 
@@ -272,6 +324,7 @@ class Schema:
         tree = self._tree(data)
         value = self._read(tree, len(data))
         xml = str(tree.tag) if tree.tag in self.roots else self._json_root(None)
+        self._obey(value, xml)
         return self._json_of(self._write(value, xml)[1] if mapping == "badgerfish" else tree, value, xml, mapping)
 
     def _json_of(self, tree: etree._Element, value: Any, xml: str, mapping: JsonMapping) -> bytes:
@@ -284,7 +337,8 @@ class Schema:
 
     def json_to_xml(self, data: bytes | str, *, root: str | None = None, mapping: JsonMapping = "natural") -> bytes:
         """The valid document of a JSON text. ``root``: the element, unless there is but one. Raises ValidationError."""
-        text, _ = self._judged_json(data, root, mapping)
+        text, tree = self._judged_json(data, root, mapping)
+        self._obey_tree(tree, len(text))
         return text
 
     def _judged_json(self, data: bytes | str, root: str | None, mapping: JsonMapping) -> tuple[bytes, etree._Element]:
@@ -340,17 +394,22 @@ class Schema:
     def from_json(self, data: bytes | str, *, root: str | None = None, mapping: JsonMapping = "natural") -> Any:
         """The object of a valid JSON text: the very one that its XML would give. Raises ValidationError."""
         text, tree = self._judged_json(data, root, mapping)
-        return self._read(tree, len(text))
+        value = self._read(tree, len(text))
+        self._obey(value, str(tree.tag))
+        return value
 
     def validate_json(self, data: bytes | str, *, root: str | None = None, mapping: JsonMapping = "natural") -> None:
         """Raises ValidationError unless the JSON text is valid."""
-        self._judged_json(data, root, mapping)
+        text, tree = self._judged_json(data, root, mapping)
+        self._obey_tree(tree, len(text))
 
     def to_json(self, value: Any, *, root: str | None = None, mapping: JsonMapping = "natural") -> bytes:
         """The valid JSON text of an object: that of its XML. Raises ValidationError."""
         _known(mapping)
         text, tree = self._write(value, root)
-        return self._json_of(tree, self._read(tree, len(text)), self.root_of(value, root), mapping)
+        read = self._read(tree, len(text))
+        self._obey(read, str(tree.tag))
+        return self._json_of(tree, read, self.root_of(value, root), mapping)
 
     def to_json_schema(self, *, root: str | None = None) -> dict[str, Any]:
         """A JSON Schema (draft 2020-12) of the natural mapping of a root element, as a dict for ``json.dumps``.
