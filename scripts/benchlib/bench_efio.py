@@ -52,14 +52,17 @@ class Contender:
 
     @property
     def ours(self) -> bool:
-        return self.name.startswith("efio")
+        return self.name.startswith(("efio", "service_utils"))
 
 
 class Part:
     """One run of one part."""
 
-    def __init__(self, name: str, options: EfioOptions, contenders: Sequence[Contender], *, rounds: int) -> None:
+    def __init__(
+        self, name: str, options: EfioOptions, contenders: Sequence[Contender], *, rounds: int, family: str = "efio"
+    ) -> None:
         self.name = name
+        self.family = family
         self.options = options
         self.rounds = options.rounds or rounds
         self.samples = Samples()
@@ -89,7 +92,7 @@ class Part:
     def turns(self) -> Iterator[tuple[int, Contender]]:
         """Every contender once a round, in an order that rotates."""
         for round_ in range(self.rounds):
-            say(f"efio {self.name}: round {round_ + 1} of {self.rounds}")
+            say(f"{self.family} {self.name}: round {round_ + 1} of {self.rounds}")
             shift = round_ % max(1, len(self.contenders))
             for contender in self.contenders[shift:] + self.contenders[:shift]:
                 if contender.name not in self.failed:
@@ -154,7 +157,7 @@ class Part:
         self.panels.append(Panel(title, unit, rows, tuple(metrics.values())))
 
     def report(self, targets: list[Target]) -> list[Target]:
-        """Prints verdicts and writes RESULTS/efio-PART.json and .png."""
+        """Prints verdicts and writes RESULTS/FAMILY-PART.json and .png."""
         for name, reason in self.failed.items():
             say(f"  {name}: not measured: {reason}")
         for remark in self.remarks:
@@ -163,7 +166,7 @@ class Part:
         for target in targets:
             say(target.verdict())
         data: dict[str, Any] = {
-            "bench": f"efio {self.name}",
+            "bench": f"{self.family} {self.name}",
             "when": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "machine": describe_machine(),
             "commit": commit(),
@@ -177,7 +180,7 @@ class Part:
             "panels": [vars(p) for p in self.panels],
         }
         self.options.results.mkdir(parents=True, exist_ok=True)
-        path = self.options.results / f"efio-{self.name}.json"
+        path = self.options.results / f"{self.family}-{self.name}.json"
         path.write_text(json.dumps(no_nan(data), indent=1, allow_nan=False) + "\n")
         chart = path.with_suffix(".png")
         drawn = subprocess.run(

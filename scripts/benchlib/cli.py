@@ -8,11 +8,13 @@ import os
 import shlex
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from benchlib import (
+    bench_db,
     bench_efio,
     bench_hello,
     bench_idle,
@@ -76,6 +78,19 @@ def _positive(kind: Callable[[str], float]) -> Callable[[str], float]:
     return parse
 
 
+def _add_parts(commands: Any, name: str, text: str, parts: Mapping[str, str]) -> None:
+    """A benchmark of a library, which consists of parts."""
+    parser = commands.add_parser(
+        name, help=text, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter,
+        description="\n".join([text, "", *(f"  {part:10} {line}" for part, line in parts.items())]),
+    )  # fmt: skip
+    parser.add_argument("parts", nargs="*", metavar="PART", help="default: all of them")
+    parser.add_argument("--rounds", type=_positive(int), help="rounds; the figure is the median (default: by part)")
+    parser.add_argument("--scale", type=_positive(float), default=1.0, help="amounts of work, times this (default: 1)")
+    parser.add_argument("--peers", metavar="A,B", help="compare with these, 'all' or 'none' (default: all)")
+    parser.add_argument("--results", type=Path, metavar="DIR", help="where to write (default: .bench/results)")
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="scripts/bench", description="Measures evserver beside its peers.", epilog=EPILOG,
@@ -111,15 +126,9 @@ def _parser() -> argparse.ArgumentParser:
     text = "all of the above, one after the other (about 40 minutes)"
     commands.add_parser("all", parents=[common, *extra["all"]], help=text, description=text, allow_abbrev=False)
     text = "the library efio, in parts: " + ", ".join(bench_efio.PARTS)
-    efio = commands.add_parser(
-        "efio", help=text, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter,
-        description="\n".join([text, "", *(f"  {name:10} {line}" for name, line in bench_efio.parts().items())]),
-    )  # fmt: skip
-    efio.add_argument("parts", nargs="*", metavar="PART", help="default: all of them")
-    efio.add_argument("--rounds", type=_positive(int), help="rounds; the figure is the median (default: by part)")
-    efio.add_argument("--scale", type=_positive(float), default=1.0, help="amounts of work, times this (default: 1)")
-    efio.add_argument("--peers", metavar="A,B", help="compare with these, 'all' or 'none' (default: all)")
-    efio.add_argument("--results", type=Path, metavar="DIR", help="where to write (default: .bench/results)")
+    _add_parts(commands, "efio", text, bench_efio.parts())
+    text = "service_utils with databases, in parts: " + ", ".join(bench_db.PARTS)
+    _add_parts(commands, "db", text, bench_db.parts())
     text = "list the servers, their versions, and what keeps the others from taking part"
     commands.add_parser("peers", help=text, description=text, allow_abbrev=False)
     return parser
@@ -185,8 +194,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if args.bench == "peers":
                 _list_peers()
                 return 0
-            if args.bench == "efio":
-                bench_efio.run(
+            if args.bench in ("efio", "db"):
+                (bench_efio if args.bench == "efio" else bench_db).run(
                     args.parts,
                     bench_efio.EfioOptions(
                         rounds=int(args.rounds) if args.rounds else None,
