@@ -84,6 +84,7 @@ cdef extern from "evpy/native/layout.h" nogil:
     ctypedef struct ev_header:
         uint32_t io_threads, slots, threads, slabs, concurrency
         uint64_t header_timeout, body_timeout, body_rate, body_rate_grace, handler_timeout, send_timeout, keepalive
+        uint64_t time_slice
         ev_body_limits body_limits
         uint64_t max_buffered
         uint32_t max_connections, listeners
@@ -199,6 +200,9 @@ cdef extern from "evpy/native/shared.h" nogil:
         uint32_t offset
     const ev_counter_name *ev_counter_names()
 
+
+cdef extern from "evpy/native/timeslice.h" nogil:
+    int ev_set_time_slice(uint64_t ns)
 
 cdef extern from "evpy/gateway/engine.h" nogil:
     ctypedef struct ev_engine:

@@ -303,3 +303,7 @@ cdef class Scheduler:
         if full:
             self._again_soon()
         return 0
+
+
+def set_time_slice(double seconds):
+    ev_set_time_slice(_ns(seconds))

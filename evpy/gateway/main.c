@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "engine.h"
+#include "evpy/native/timeslice.h"
 
 #define HEARTBEAT_NS 500000000ll   /* an idle thread still shows that it lives this often */
 #define ORPHAN_NS    5000000000ull /* how long to go on draining without a supervisor */
@@ -58,6 +59,7 @@ static void follow_access_log(void)
 
 static void run(ev_engine *e)
 {
+    if (e->hdr->time_slice) ev_set_time_slice(e->hdr->time_slice); /* refused: then it goes without */
     uint64_t orphan_ns = 0;
     uint32_t turn = atomic_load(&segment.hdr->access_log_turn);
     while (!ev_engine_drained(e)) {

@@ -197,6 +197,7 @@ typedef struct {
     uint32_t req_ring_bytes, resp_ring_bytes, ctl_ring_bytes, slab_stride;
     /* settings of the gateway; times in nanoseconds */
     uint64_t header_timeout, body_timeout, body_rate, body_rate_grace, handler_timeout, send_timeout, keepalive;
+    uint64_t time_slice; /* of the I/O threads; 0: the kernel's own */
     ev_body_limits body_limits;
     uint64_t max_buffered;    /* bytes of request parts that one I/O thread may hold outside of slabs */
     uint32_t max_connections; /* per I/O thread */

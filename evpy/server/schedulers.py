@@ -20,7 +20,7 @@ import gevent
 from gevent.hub import Hub
 from gevent.monkey import get_original
 
-from evpy._core import Scheduler, Worker
+from evpy._core import Scheduler, Worker, set_time_slice
 from evpy.http.request import Request, _current
 from evpy.http.results import send_error, send_result
 from evpy.runtime import threads
@@ -63,6 +63,7 @@ class Schedulers:
         self._count = threads
         self._spares = spares
         self._concurrency = settings.concurrency
+        self._time_slice = settings.time_slice
         self._app = app
         self._send_error = functools.partial(send_error, debug=True) if settings.debug else send_error
         self._threads: dict[int, _Thread] = {}
@@ -150,6 +151,8 @@ class Schedulers:
 
     def _attach(self, thread: _Thread) -> None:
         thread.ident = _native_ident()
+        if self._time_slice:
+            set_time_slice(self._time_slice)
         thread.scheduler = Scheduler(
             self._worker, thread.index, self._app, Request, send_result, self._send_error, self._concurrency, _current
         )

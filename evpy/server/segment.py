@@ -74,6 +74,7 @@ def configure(segment: Segment, settings: Settings, access_log_fd: int) -> None:
         max_body_at=list(settings.body_limits().items()),
         max_buffered=MAX_BUFFERED,
         max_connections=math.ceil(settings.max_connections / segment.io_threads) or NO_LIMIT,
+        time_slice=settings.time_slice,
         server_header=settings.server_header,
         access_log_fd=access_log_fd,
         access_log_json=settings.access_log_format == "json",
