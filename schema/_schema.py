@@ -21,6 +21,7 @@ from lxml import etree
 from schema.errors import LimitExceeded, Problem, ValidationError
 from schema.runtime.judge import MAX_BYTES, Judge, parse
 from schema.runtime.offload import INLINE_LIMIT, begin, current
+from schema.runtime.release import let_go
 
 if TYPE_CHECKING:
     from schema.codegen.plan import Plan
@@ -363,7 +364,10 @@ class Schema:
     def _judged_natural(self, data: bytes | str, xml: str) -> tuple[bytes, etree._Element]:
         value = self._natural(xml).decode(data)
         try:
-            return self._write(value, xml)
+            written = self._write(value, xml)
+            if len(data) > INLINE_LIMIT:
+                let_go(value)
+            return written
         except LimitExceeded:
             raise
         except ValidationError as error:

@@ -117,6 +117,10 @@ class _ReaderSource(Source):
         """What to loop over: other work is let in between where the reader is paced."""
         return f"pace({iterable})" if self.paced else iterable
 
+    def many(self, items: str) -> str:
+        """A list: where the reader is paced, a long one will be freed bit by bit."""
+        return f"many({items})" if self.paced else items
+
     # --- a class -------------------------------------------------------------------------------------------------
 
     def reader(self, c: Class) -> None:
@@ -145,7 +149,7 @@ class _ReaderSource(Source):
                 arguments[f.name] = text_value(f, "e.text", "e")
             elif mixed := c.of("mixed"):
                 self.mixed(c, mixed[0])
-                arguments[mixed[0].name] = "m"
+                arguments[mixed[0].name] = self.many("m")
             elif model is not None:
                 self.content(c, model, arguments)
             given = "".join(f"{name}={value}, " for name, value in arguments.items())
@@ -203,6 +207,9 @@ class _ReaderSource(Source):
             with self.block("if many:"):
                 with self.block("if n in k:"):
                     self.line("k[n].append(f(c))")
+                    if self.paced:
+                        with self.block("if len(k[n]) == LONG + 1:"):
+                            self.line("k[n] = Many(k[n])")
                 with self.block("else:"):
                     self.line("k[n] = [f(c)]")
             with self.block("else:"):
@@ -252,12 +259,12 @@ class _ReaderSource(Source):
         if isinstance(model, Leaf):
             f = model.field
             if f.kind != "group" and f.many:
-                arguments[f.name] = f"[{element_value(f, 'c')} for c in {self.each('e')}]"
+                arguments[f.name] = self.many(f"[{element_value(f, 'c')} for c in {self.each('e')}]")
                 return
             if f.kind == "group" and _is_alternatives(f):
                 assert f.target is not None
                 self.alternatives(f.target)
-                arguments[f.name] = f"[g{f.target.number}(c) for c in {self.each('e')}]"
+                arguments[f.name] = self.many(f"[g{f.target.number}(c) for c in {self.each('e')}]")
                 return
         if isinstance(model, Sequence_) and not model.optional and model.nodes:
             fixed = [
@@ -313,7 +320,7 @@ class _Positional:
         self.advance()
         self.node(model, names, sure=not _nullable(model), last=True)
         for f, name in names.items():
-            arguments[f.name] = name
+            arguments[f.name] = self.source.many(name) if f.many else name
 
     def declare(self, model: Node) -> dict[Field, str]:
         """Variables for the fields of a model, emptied."""
@@ -427,7 +434,7 @@ class _Positional:
         with self.source.block(f"while ({test}){limit}:"):
             inner = self.declare(group.model)
             self.node(group.model, inner, sure=True, last=False)
-            given = ", ".join(f"{f.name}={variable}" for f, variable in inner.items())
+            given = ", ".join(f"{f.name}={self.source.many(v) if f.many else v}" for f, v in inner.items())
             self.source.line(f"{name}.append({group.name}({given}))")
             self.know()
 

@@ -21,6 +21,8 @@ import msgspec
 from lxml import etree
 
 from schema.errors import LimitExceeded, Problem, ValidationError
+from schema.runtime.offload import begin, pace
+from schema.runtime.release import let_go
 from schema.runtime.writing import esc, esc_attribute
 
 __all__ = ["decode", "encode", "path"]
@@ -34,7 +36,11 @@ _XML = "http://www.w3.org/XML/1998/namespace"
 
 def encode(root: etree._Element) -> bytes:
     """The JSON of a tree in which all white space counts (one that our writers wrote)."""
-    return msgspec.json.encode({_name(root): _object(root, {})})
+    begin()
+    value = _object(root, {})
+    made = msgspec.json.encode({_name(root): value})
+    let_go(value)
+    return made
 
 
 def _name(element: etree._Element) -> str:
@@ -52,19 +58,19 @@ def _object(element: etree._Element, outer: dict[str, str]) -> dict[str, Any]:
         uri, _, local = str(name).rpartition("}")
         made[f"@{_prefix(scope, uri[1:])}{local}"] = str(value)
     children = list(element)
-    names = [_name(child) for child in children]
+    names = [_name(child) for child in pace(children)]
     if not children:
         if element.text:
             made["$"] = element.text
     elif element.text or any(child.tail for child in children) or not _together(names):
         ordered: list[Any] = [element.text] if element.text else []
         made["$"] = ordered
-        for name, child in zip(names, children, strict=True):
+        for name, child in zip(names, pace(children), strict=True):
             ordered.append({name: _object(child, scope)})
             if child.tail:
                 ordered.append(child.tail)
     else:
-        for name, child in zip(names, children, strict=True):
+        for name, child in zip(names, pace(children), strict=True):
             inner = _object(child, scope)
             if name not in made:
                 made[name] = inner
@@ -91,6 +97,7 @@ def _together(names: list[str]) -> bool:
 
 def decode(data: bytes | str) -> bytes:
     """The document that is meant, not judged yet. Raises ValidationError."""
+    begin()
     try:
         value = msgspec.json.decode(data)
         if not isinstance(value, dict) or len(value) != 1:
@@ -98,6 +105,8 @@ def decode(data: bytes | str) -> bytes:
         ((name, content),) = value.items()
         out: list[str] = ["<?xml version='1.0' encoding='UTF-8'?>\n"]
         _element(out, name, content, name)
+        del content
+        let_go(value)
         return "".join(out).encode(errors="surrogatepass")
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ValidationError([Problem("json-not-well-formed", str(error))]) from None
@@ -145,7 +154,7 @@ def _element(out: list[str], name: str, value: Any, where: str) -> None:
         if member == "$":
             _text(out, inner, at)
         elif not member.startswith("@"):
-            for number, one in enumerate(inner) if isinstance(inner, list) else [(-1, inner)]:
+            for number, one in enumerate(pace(inner)) if isinstance(inner, list) else [(-1, inner)]:
                 _element(out, member, one, at if number < 0 else f"{at}[{number}]")
     out.append(f"</{name}>")
 
@@ -154,7 +163,7 @@ def _text(out: list[str], value: Any, where: str) -> None:
     if not isinstance(value, list):
         out.append(esc(_scalar(value, where)))
         return
-    for number, item in enumerate(value):
+    for number, item in enumerate(pace(value)):
         at = f"{where}[{number}]"
         if isinstance(item, dict):
             if len(item) != 1:

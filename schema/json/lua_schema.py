@@ -31,6 +31,8 @@ from schema.codegen.plan import Class, Field, Plan
 from schema.errors import LimitExceeded, Problem, ValidationError
 from schema.json.lua_any import any_from_text, any_to_text
 from schema.model.components import SimpleType, local
+from schema.runtime.offload import begin, pace
+from schema.runtime.release import let_go
 
 __all__ = ["LuaSchema"]
 
@@ -95,18 +97,28 @@ class LuaSchema:
 
     def encode(self, natural: bytes) -> bytes:
         """lua_schema's JSON for the natural one of a valid object."""
-        value = self._out(self._root, msgspec.json.decode(natural))
-        return msgspec.json.encode({self._name: value} if self._wrapped else value)
+        begin()
+        decoded = msgspec.json.decode(natural)
+        value = self._out(self._root, decoded)
+        let_go(decoded)
+        made = msgspec.json.encode({self._name: value} if self._wrapped else value)
+        let_go(value)
+        return made
 
     def decode(self, data: bytes | str) -> bytes:
         """The natural JSON. Raises ValidationError for what cannot be translated; values are not looked at."""
+        begin()
         try:
             value = msgspec.json.decode(data)
             if self._wrapped:
                 if not isinstance(value, dict) or list(value) != [self._name]:
                     raise _wrong(f"Expected an object with one member, {self._name}", "")
                 value = value[self._name]
-            return msgspec.json.encode(self._in(self._root, value, self._name if self._wrapped else ""))
+            natural = self._in(self._root, value, self._name if self._wrapped else "")
+            let_go(value)
+            made = msgspec.json.encode(natural)
+            let_go(natural)
+            return made
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise ValidationError([Problem("json-not-well-formed", str(error))]) from None
         except RecursionError:
@@ -126,7 +138,7 @@ class LuaSchema:
     @staticmethod
     def _each(f: Field, value: Any, change: Callable[[Any, str], Any], where: str) -> Any:
         if f.many and isinstance(value, list):
-            return [change(one, f"{where}[{number}]") for number, one in enumerate(value)]
+            return [change(one, f"{where}[{number}]") for number, one in enumerate(pace(value))]
         return change(value, where)
 
     def _one_out(self, f: Field, value: Any) -> Any:

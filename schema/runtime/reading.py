@@ -11,6 +11,7 @@ from msgspec import UNSET
 
 from schema.model.components import XSI as _XSI_NAMESPACE
 from schema.runtime.offload import pace
+from schema.runtime.release import LONG, Many, many
 from schema.values import (
     BOOLEANS,
     AnyElement,
@@ -35,6 +36,7 @@ from schema.values import (
 __all__ = [
     "BOOLEANS",
     "END",
+    "LONG",
     "NIL",
     "TRUE",
     "UNSET",
@@ -46,9 +48,11 @@ __all__ = [
     "GMonthDay",
     "GYear",
     "GYearMonth",
+    "Many",
     "by_type",
     "collapse",
     "is_nil",
+    "many",
     "pace",
     "read_any",
     "read_base64",

@@ -16,15 +16,17 @@ ARCHIVE = "xsd-samples.tar.xz"
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    data = Path(os.environ.get("EVPY_TEST_DATA", Path(__file__).parents[3] / ".." / "shared" / "data"))
-    if (data / "xsd-samples").is_dir():
-        return data / "xsd-samples" / "ubl"
-    if not (data / ARCHIVE).is_file():
-        pytest.skip(f"no {ARCHIVE} and no unpacked samples in EVPY_TEST_DATA or ../shared/data")
-    out = tmp_path_factory.mktemp("samples")
-    with tarfile.open(data / ARCHIVE) as archive:
-        archive.extractall(out, filter="data")
-    return next(out.rglob("ubl"))
+    places = [Path(os.environ["EVPY_TEST_DATA"])] if "EVPY_TEST_DATA" in os.environ else []
+    places += [parent / "shared" / "data" for parent in Path(__file__).resolve().parents]
+    for data in places:
+        if (data / "xsd-samples").is_dir():
+            return data / "xsd-samples" / "ubl"
+        if (data / ARCHIVE).is_file():
+            out = tmp_path_factory.mktemp("samples")
+            with tarfile.open(data / ARCHIVE) as archive:
+                archive.extractall(out, filter="data")
+            return next(out.rglob("ubl"))
+    pytest.skip(f"no {ARCHIVE} and no unpacked samples in EVPY_TEST_DATA or ../shared/data")
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ import gevent
 import pytest
 
 import schema
+from schema.json import badgerfish
 from schema.runtime import offload
 
 XSD = b"""<xs:schema xmlns:xs="http://www.w3.org/2001/XMLSchema"><xs:element name="r"><xs:complexType><xs:sequence>
@@ -142,3 +143,31 @@ def test_pace_breathes_when_it_is_due(monkeypatch: pytest.MonkeyPatch) -> None:
         now[0] += 0.0003
     assert len(breaths) == 50
     assert breaths[0] == pytest.approx(0.0006)
+
+
+@pytest.mark.parametrize("mapping", ["lua_schema", "badgerfish"])
+def test_other_mappings_breathe_too(s: schema.Schema, monkeypatch: pytest.MonkeyPatch, mapping: Any) -> None:
+    """Both ways, with a clock by which each look takes a tenth of a millisecond: after every few items."""
+    tree, natural = s._judged(LARGE), s.xml_to_json(LARGE)
+    data = s.xml_to_json(LARGE, mapping=mapping)
+    now, breaths = [0.0], [0]
+
+    class Loop:
+        @staticmethod
+        def breathe() -> None:
+            breaths[0] += 1
+
+    def clock() -> float:
+        now[0] += 0.0001
+        return now[0]
+
+    monkeypatch.setattr(offload.time, "perf_counter", clock)
+    monkeypatch.setattr(offload, "current", lambda: Loop)
+    for call in (
+        (lambda: s._lua("r").encode(natural), lambda: s._lua("r").decode(data))
+        if mapping == "lua_schema"
+        else (lambda: badgerfish.encode(tree), lambda: badgerfish.decode(data))
+    ):
+        before = breaths[0]
+        call()
+        assert breaths[0] - before > COUNT / 20
