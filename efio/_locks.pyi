@@ -3,6 +3,8 @@
 from types import TracebackType
 from typing import Any, final
 
+from efio._sync_types import LockStatistics
+
 class _Mutex:
     def locked(self) -> bool:
         """Whether somebody holds it."""
@@ -10,6 +12,8 @@ class _Mutex:
     @property
     def waiters(self) -> int:
         """How many wait for it."""
+
+    def statistics(self) -> LockStatistics: ...
 
 @final
 class Lock(_Mutex):

@@ -17,6 +17,8 @@ A waiter that is killed, cancelled or interrupted passes on what it was given.
 
 from libc.stdint cimport uint64_t
 
+from efio._sync_types import LockStatistics
+
 from efio._parking cimport (
     EFIO_FOREVER,
     Waiter,
@@ -142,6 +144,9 @@ cdef class Mutex:
     def waiters(self):
         """How many wait for it."""
         return self.waiting.n
+
+    def statistics(self):
+        return LockStatistics(bool(self.held), self.waiting.n)
 
 
 cdef class Lock(Mutex):

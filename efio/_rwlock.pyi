@@ -3,6 +3,8 @@
 from contextlib import AbstractContextManager
 from typing import final
 
+from efio._sync_types import RWLockStatistics
+
 @final
 class RWLock:
     """Many readers or one writer, first come, first served: between greenlets of any hubs and threads.
@@ -34,4 +36,5 @@ class RWLock:
     def waiters(self) -> int:
         """How many wait for it."""
 
+    def statistics(self) -> RWLockStatistics: ...
     def _at_fork_reinit(self) -> None: ...

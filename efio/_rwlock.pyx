@@ -12,6 +12,8 @@ wants to write is refused.
 
 from libc.stdint cimport uint64_t
 
+from efio._sync_types import RWLockStatistics
+
 from efio._locks cimport acquire_deadline
 from efio._parking cimport (
     EFIO_FOREVER,
@@ -177,6 +179,9 @@ cdef class RWLock:
     @property
     def waiters(self):
         return self.waiting.n
+
+    def statistics(self):
+        return RWLockStatistics(len(self.readers), self.writer is not None, self.waiting.n)
 
     def __repr__(self):
         state = "written" if self.writer is not None else f"{len(self.readers)} reading" if self.readers else "free"

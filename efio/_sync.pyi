@@ -4,6 +4,8 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, ParamSpec, TypeVar, final
 
+from efio._sync_types import ConditionStatistics, EventStatistics, OnceStatistics, SemaphoreStatistics
+
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
@@ -38,6 +40,8 @@ class Semaphore:
     def waiters(self) -> int:
         """How many wait for one."""
 
+    def statistics(self) -> SemaphoreStatistics: ...
+
 class BoundedSemaphore(Semaphore):
     """One that raises ValueError when more is released than was acquired."""
 
@@ -58,6 +62,7 @@ class Event:
 
     @property
     def waiters(self) -> int: ...
+    def statistics(self) -> EventStatistics: ...
     def _at_fork_reinit(self) -> None: ...
 
 @final
@@ -84,6 +89,7 @@ class Condition:
     def notify_all(self) -> None: ...
     @property
     def waiters(self) -> int: ...
+    def statistics(self) -> ConditionStatistics: ...
     def _at_fork_reinit(self) -> None: ...
 
 @final
@@ -97,3 +103,4 @@ class Once:
     def __call__(self, function: Callable[_P, _T], /, *arguments: _P.args, **keywords: _P.kwargs) -> _T: ...
     @property
     def done(self) -> bool: ...
+    def statistics(self) -> OnceStatistics: ...

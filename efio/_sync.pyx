@@ -9,6 +9,7 @@ notification): nobody overtakes. A waiter that is killed, cancelled or interrupt
 from libc.stdint cimport uint64_t
 
 from efio._locks import RLock
+from efio._sync_types import ConditionStatistics, EventStatistics, OnceStatistics, SemaphoreStatistics
 
 from efio._parking cimport (
     EFIO_FOREVER,
@@ -121,6 +122,9 @@ cdef class Semaphore:
     def waiters(self):
         return self.waiting.n
 
+    def statistics(self):
+        return SemaphoreStatistics(self.permits, self.waiting.n)
+
     def __repr__(self):
         return f"<efio.{type(self).__name__} at {<size_t><void *>self:#x}: value={self.permits}>"
 
@@ -200,6 +204,9 @@ cdef class Event:
     @property
     def waiters(self):
         return self.waiting.n
+
+    def statistics(self):
+        return EventStatistics(bool(self.flag), self.waiting.n)
 
     def __repr__(self):
         state = "set" if self.flag else "unset"
@@ -310,6 +317,9 @@ cdef class Condition:
     def waiters(self):
         return self.waiting.n
 
+    def statistics(self):
+        return ConditionStatistics(self.waiting.n)
+
     def __repr__(self):
         return f"<efio.Condition({self.lock!r}, {self.waiting.n} waiting)>"
 
@@ -360,3 +370,6 @@ cdef class Once:
                 while waitlist_wake(&self.waiting):
                     pass
         return self.result
+
+    def statistics(self):
+        return OnceStatistics(bool(self.done), bool(self.running), self.waiting.n)

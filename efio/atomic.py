@@ -1,4 +1,4 @@
-"""Replacing a file as a whole, and watching files, without blocking a hub."""
+"""Replacing a file as a whole, without blocking a hub."""
 
 from __future__ import annotations
 
@@ -6,14 +6,12 @@ import contextlib
 import os
 import stat
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import IO, Any
 
 from efio import _offload, files
 
-__all__ = ["atomic_write", "watch"]
-
-LOOK = 100  # ms between two looks at `stop`
+__all__ = ["atomic_write"]
 
 
 @contextlib.contextmanager
@@ -74,50 +72,3 @@ def _finish(fd: int, target: str, permissions: int | None, sync: bool) -> None:
 def _umask() -> int:
     with open("/proc/self/status") as status:  # umask(2) could tell only by changing it
         return next(int(line.split()[1], 8) for line in status if line.startswith("Umask:"))
-
-
-def watch(
-    *paths: str | os.PathLike[str],
-    filter: Callable[[str, str], bool] | None = None,
-    debounce: float = 0.05,
-    stop: Any = None,
-    timeout: float | None = None,
-    recursive: bool = True,
-) -> Iterator[set[tuple[str, str]]]:
-    """What changes in files and directories, as sets of ("added", "modified" or "deleted", path), as it happens.
-
-    Changes within `debounce` seconds come together. It ends when `stop.is_set()` (any event), and after `timeout`
-    seconds without a change it yields an empty set. `filter(kind, path)`: whether to tell. By watchfiles (inotify); a
-    greenlet is switched out while it waits. FileNotFoundError for a path that does not exist.
-    """
-    import watchfiles
-
-    for path in paths:
-        if not _offload.call(os.path.exists, path):
-            raise FileNotFoundError(2, os.strerror(2), os.fspath(path))
-    changes = watchfiles.watch(
-        *[os.fspath(path) for path in paths],
-        watch_filter=None,
-        debounce=max(int(debounce * 1000), 2),
-        step=max(int(debounce * 500), 1),
-        rust_timeout=LOOK,
-        yield_on_timeout=True,
-        raise_interrupt=True,
-        recursive=recursive,
-    )
-    quiet = 0.0
-    try:
-        while stop is None or not stop.is_set():
-            # In short turns, so that `stop` is seen, and no thread is held for long.
-            raw = _offload.call(next, changes, set())
-            found = {(kind.name, path) for kind, path in raw if filter is None or filter(kind.name, path)}
-            if found:
-                quiet = 0.0
-                yield found
-                continue
-            quiet += LOOK / 1000
-            if timeout is not None and quiet >= timeout:
-                quiet = 0.0
-                yield set()
-    finally:
-        changes.close()

@@ -6,15 +6,27 @@ import io
 import os
 from collections import deque
 from concurrent.futures import Future
+from dataclasses import dataclass
 from typing import Any
 
 from efio.files import FileIO
 from efio.locks import Lock
 from efio.sync import Condition
 
-__all__ = ["WriteBehind"]
+__all__ = ["WriteBehind", "WriteBehindStatistics"]
 
 GATHER = 64  # chunks that one writev(2) gets
+
+
+@dataclass(frozen=True, slots=True)
+class WriteBehindStatistics:
+    """A file that is written behind, at one moment."""
+
+    pending: int  # bytes that are not yet written
+    watermark: int  # bytes that may be
+    written: int  # bytes, since it was opened
+    waits: int  # how often write() had to wait for room
+    failed: bool  # a late write has failed
 
 
 class WriteBehind(io.RawIOBase):
@@ -33,6 +45,7 @@ class WriteBehind(io.RawIOBase):
         self._watermark = watermark
         self._chunks: deque[bytes] = deque()
         self._pending = 0  # bytes that have not been written
+        self._written = self._waits = 0
         self._error: BaseException | None = None
         self._changed = Condition(Lock())
         self._job: Future[None] | None = None
@@ -42,6 +55,12 @@ class WriteBehind(io.RawIOBase):
     def pending(self) -> int:
         """Bytes that are not yet written."""
         return self._pending
+
+    def statistics(self) -> WriteBehindStatistics:
+        """What waits to be written, and what has been."""
+        return WriteBehindStatistics(
+            self._pending, self._watermark, self._written, self._waits, self._error is not None
+        )
 
     def fileno(self) -> int:
         return self._raw.fileno()
@@ -71,6 +90,7 @@ class WriteBehind(io.RawIOBase):
         self._after_fork()
         with self._changed:
             while self._pending and self._pending + len(chunk) > self._watermark and self._error is None:
+                self._waits += 1
                 self._changed.wait()
             self._check()
             if not chunk:
@@ -128,7 +148,9 @@ class WriteBehind(io.RawIOBase):
                     self._changed.notify_all()
                 return
             with self._changed:
-                self._pending -= sum(map(len, batch))
+                size = sum(map(len, batch))
+                self._pending -= size
+                self._written += size
                 self._changed.notify_all()
 
     def _settle(self) -> None:

@@ -19,6 +19,7 @@ import stat
 import sys
 import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import IO, Any
 
 from efio import _offload
@@ -35,6 +36,7 @@ __all__ = [
     "BufferedReader",
     "BufferedWriter",
     "FileIO",
+    "FileStatistics",
     "TextIOWrapper",
     "open",
     "run_blocking",
@@ -47,11 +49,21 @@ run_blocking_async = _offload.call_async
 _UNSUPPORTED = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)
 
 
+@dataclass(frozen=True, slots=True)
+class FileStatistics:
+    """What a file has done since it was opened."""
+
+    cached_reads: int  # that the page cache answered at once
+    blocking_calls: int  # all others: reads that it could not answer, writes, and the rest
+    switched: int  # of those: how many were made while a greenlet was switched out
+
+
 class FileIO(io.FileIO):
     """io.FileIO; a greenlet that would wait for the disk is switched out meanwhile. Same arguments, same errors."""
 
     _lock: Any = None
     _nowait = False
+    _cached_reads = _blocking_calls = _switched = 0
 
     def __init__(
         self,
@@ -68,8 +80,10 @@ class FileIO(io.FileIO):
 
     def _blocking(self, function: Callable[..., Any], *arguments: Any) -> Any:
         # What close() must not overtake: another file could get the number of the descriptor.
+        self._blocking_calls += 1
         if not _offload.in_greenlet():
             return function(self, *arguments)
+        self._switched += 1
         with self._lock:
             if not self._on_disk and function in _READS and os.get_blocking(self.fileno()):
                 hub = sys.modules["gevent"].get_hub()
@@ -95,10 +109,29 @@ class FileIO(io.FileIO):
                 self._nowait = False
             else:
                 if data is not None:
+                    self._cached_reads += 1
                     return data if len(data) in (0, size) else self._rest(data, size)
         elif self._on_disk and (size is None or size < 0) and self.readable():
             return self.readall()
         return self._blocking(io.FileIO.read, size)
+
+    def read_cached(self, size: int) -> bytes | None:
+        """`read`, if the page cache holds all of it (or the file ends); None, and nothing is read, if not."""
+        if not self._nowait:
+            return None
+        try:
+            data = read_nowait(self.fileno(), size)
+        except OSError as error:
+            if error.errno not in _UNSUPPORTED:
+                raise
+            self._nowait = False
+            return None
+        if data is None or (data and len(data) < size and self.tell() < os.fstat(self.fileno()).st_size):
+            if data:
+                self.seek(-len(data), os.SEEK_CUR)
+            return None
+        self._cached_reads += 1
+        return data
 
     def _rest(self, data: bytes, size: int) -> bytes:
         # The page cache ended, or the file: reads of files are not short but at their end.
@@ -117,6 +150,7 @@ class FileIO(io.FileIO):
                 self._nowait = False
             else:
                 if got is not None:
+                    self._cached_reads += 1
                     if type(buffer) is memoryview and got == buffer.nbytes:
                         return got
                     with memoryview(buffer) as view, view.cast("B") as octets:
@@ -174,6 +208,10 @@ class FileIO(io.FileIO):
     def allocate(self, offset: int, size: int) -> None:
         """Makes sure that there is room on the disk for this part. posix_fallocate(3); OSError (ENOSPC)."""
         self._blocking(_allocate, offset, size)
+
+    def statistics(self) -> FileStatistics:
+        """Reads and other calls since it was opened. Of a buffered file: ``file.raw.statistics()``."""
+        return FileStatistics(self._cached_reads, self._blocking_calls, self._switched)
 
     def close(self) -> None:
         if self.closed or self._lock is None or not _offload.in_greenlet():

@@ -9,10 +9,11 @@ any other thread.
 from typing import TYPE_CHECKING
 
 from efio._impl import PYTHON
+from efio._sync_types import LockStatistics
 
 if TYPE_CHECKING or not PYTHON:
     from efio._locks import Lock, RLock, SpinLock, TicketLock
 else:
     from efio._pure.locks import Lock, RLock, SpinLock, TicketLock
 
-__all__ = ["Lock", "RLock", "SpinLock", "TicketLock"]
+__all__ = ["Lock", "LockStatistics", "RLock", "SpinLock", "TicketLock"]

@@ -7,6 +7,13 @@ at once; Semaphore and Event between asyncio tasks, too (``acquire_async``, ``wa
 from typing import TYPE_CHECKING
 
 from efio._impl import PYTHON
+from efio._sync_types import (
+    ConditionStatistics,
+    EventStatistics,
+    OnceStatistics,
+    RWLockStatistics,
+    SemaphoreStatistics,
+)
 
 if TYPE_CHECKING or not PYTHON:
     from efio._atomics import AtomicInt, AtomicRef
@@ -17,4 +24,18 @@ else:
     from efio._pure.rwlock import RWLock
     from efio._pure.sync import BoundedSemaphore, Condition, Event, Once, Semaphore
 
-__all__ = ["AtomicInt", "AtomicRef", "BoundedSemaphore", "Condition", "Event", "Once", "RWLock", "Semaphore"]
+__all__ = [
+    "AtomicInt",
+    "AtomicRef",
+    "BoundedSemaphore",
+    "Condition",
+    "ConditionStatistics",
+    "Event",
+    "EventStatistics",
+    "Once",
+    "OnceStatistics",
+    "RWLock",
+    "RWLockStatistics",
+    "Semaphore",
+    "SemaphoreStatistics",
+]

@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Any
 
 from efio._pure.parking import Waiter, allocate_lock, current_flow
+from efio._sync_types import LockStatistics
 
 __all__ = ["Lock", "Mutex", "RLock", "SpinLock", "TicketLock", "checked_timeout"]
 
@@ -119,6 +120,9 @@ class Mutex:
     @property
     def waiters(self) -> int:
         return len(self._waiting)
+
+    def statistics(self) -> LockStatistics:
+        return LockStatistics(self._held, len(self._waiting))
 
     def __repr__(self) -> str:
         state = "locked" if self._held else "unlocked"

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from efio._pure.locks import checked_timeout
 from efio._pure.parking import Waiter, allocate_lock, current_flow
+from efio._sync_types import RWLockStatistics
 
 __all__ = ["RWLock"]
 
@@ -130,6 +131,9 @@ class RWLock:
     @property
     def waiters(self) -> int:
         return len(self._waiting)
+
+    def statistics(self) -> RWLockStatistics:
+        return RWLockStatistics(len(self._readers), self._writer is not None, len(self._waiting))
 
     def _at_fork_reinit(self) -> None:
         RWLock.__init__(self)

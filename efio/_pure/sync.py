@@ -11,6 +11,7 @@ from typing import Any
 
 from efio._pure.locks import RLock
 from efio._pure.parking import Waiter, allocate_lock, current_flow
+from efio._sync_types import ConditionStatistics, EventStatistics, OnceStatistics, SemaphoreStatistics
 
 __all__ = ["BoundedSemaphore", "Condition", "Event", "Once", "Semaphore"]
 
@@ -117,6 +118,9 @@ class Semaphore(_Waited):
     def value(self) -> int:
         return self._permits
 
+    def statistics(self) -> SemaphoreStatistics:
+        return SemaphoreStatistics(self._permits, len(self._waiting))
+
     def __repr__(self) -> str:
         return f"<efio.{type(self).__name__} at {id(self):#x}: value={self._permits}>"
 
@@ -177,6 +181,9 @@ class Event(_Waited):
             return await w.wait_async(timeout)
         finally:
             self._forget(w)
+
+    def statistics(self) -> EventStatistics:
+        return EventStatistics(self._flag, len(self._waiting))
 
     def __repr__(self) -> str:
         return f"<efio.Event at {id(self):#x}: {'set' if self._flag else 'unset'}>"
@@ -256,6 +263,9 @@ class Condition(_Waited):
 
     notifyAll = notify_all  # noqa: N815 - the standard's old name
 
+    def statistics(self) -> ConditionStatistics:
+        return ConditionStatistics(len(self._waiting))
+
     def __repr__(self) -> str:
         return f"<efio.Condition({self._lock!r}, {len(self._waiting)} waiting)>"
 
@@ -297,3 +307,6 @@ class Once(_Waited):
                     self._runner = None
                     self._wake(len(self._waiting))
         return self._result
+
+    def statistics(self) -> OnceStatistics:
+        return OnceStatistics(self.done, self._runner is not None, len(self._waiting))

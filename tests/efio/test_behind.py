@@ -76,6 +76,9 @@ def test_writers_go_on_up_to_the_watermark(tmp_path: Path, gate: threading.Event
         assert waiting.result(PATIENCE) == 6
         file.flush()
         assert file.pending == 0  # type: ignore[attr-defined]
+        assert file.statistics() == efio.WriteBehindStatistics(  # type: ignore[attr-defined]
+            pending=0, watermark=100, written=106, waits=1, failed=False
+        )
     assert (tmp_path / "f").stat().st_size == 106
 
 

@@ -1,6 +1,7 @@
 """efio.open beside io.open: the standard library's own tests; greenlets that share a file; the page cache left out."""
 
 import asyncio
+import dataclasses
 import errno
 import hashlib
 import io
@@ -174,6 +175,11 @@ def test_positional(tmp_path: Path) -> None:
             f.truncate(5)
 
         in_greenlets(use)
+        found = f.statistics()  # type: ignore[attr-defined]
+        assert found == efio.FileStatistics(cached_reads=0, blocking_calls=6, switched=5)
+        assert f.seek(0) == 0
+        assert f.read(9) == b"0123x"
+        assert sum(dataclasses.astuple(f.statistics())[:2]) == 7  # type: ignore[attr-defined]
     assert (tmp_path / "f").read_bytes() == b"0123x"
 
 

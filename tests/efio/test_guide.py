@@ -15,6 +15,7 @@ PRINTED = [
     "42\n",
     "{'rate': 100} True 1 0\n",
     "11 rate = 100\n",
+    "entry 0\nentry 1\nentry 2\n",
     "line 0\nline 1\nline 2\n",
 ]
 

@@ -14,6 +14,7 @@ SUITES = [
     "test_sync.py",
     "test_queues.py",
     "test_files.py",
+    "test_asyncfiles.py",
     "test_offload.py",
     "test_streams.py",
     "test_behind.py",

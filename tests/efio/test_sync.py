@@ -10,6 +10,7 @@ import gevent
 import pytest
 from flows import PATIENCE, in_thread, until
 
+import efio
 from efio.locks import Lock, RLock, SpinLock, TicketLock
 from efio.sync import AtomicInt, AtomicRef, BoundedSemaphore, Condition, Event, Once, RWLock, Semaphore
 
@@ -429,3 +430,56 @@ def test_rlock_is_the_condition_s_own() -> None:
     r = RLock()
     with Condition(r):
         assert r._is_owned()
+
+
+# --- statistics
+
+
+def test_statistics() -> None:
+    """Each tells its state and who waits."""
+    lock, ticket, semaphore, event = efio.Lock(), efio.TicketLock(), efio.Semaphore(1), efio.Event()
+    for one in (lock, ticket, semaphore):
+        one.acquire()
+    rw, condition, once = efio.RWLock(), efio.Condition(), efio.Once()
+    rw.acquire_read()
+    gate = efio.Event()
+
+    def write() -> None:
+        with rw.writing:
+            pass
+
+    def notified() -> None:
+        with condition:
+            condition.wait(PATIENCE)
+
+    waits: list[tuple[Any, Callable[[], Any]]] = [
+        (lock, lock.acquire),
+        (ticket, lambda: (ticket.acquire(), ticket.release())),
+        (semaphore, semaphore.acquire),
+        (event, event.wait),
+        (rw, write),
+        (condition, notified),
+        (once, lambda: once(gate.wait)),
+        (once, lambda: once(gate.wait)),
+    ]
+    threads = []
+    for _, wait in waits:
+        threads.append(threading.Thread(target=wait))
+        threads[-1].start()
+    until(lambda: once.statistics() == efio.OnceStatistics(done=False, running=True, waiting=1))
+    until(lambda: all(one.statistics().waiting == 1 for one, _ in waits))
+    assert lock.statistics() == ticket.statistics() == efio.LockStatistics(held=True, waiting=1)
+    assert semaphore.statistics() == efio.SemaphoreStatistics(value=0, waiting=1)
+    assert event.statistics() == efio.EventStatistics(is_set=False, waiting=1)
+    assert rw.statistics() == efio.RWLockStatistics(readers=1, writing=False, waiting=1)
+    assert condition.statistics() == efio.ConditionStatistics(waiting=1)
+    for end in (lock.release, ticket.release, semaphore.release, event.set, rw.release_read, gate.set):
+        end()
+    with condition:
+        condition.notify()
+    for thread in threads:
+        thread.join(PATIENCE)
+    assert lock.statistics() == efio.LockStatistics(held=True, waiting=0)
+    assert event.statistics() == efio.EventStatistics(is_set=True, waiting=0)
+    assert rw.statistics() == efio.RWLockStatistics(readers=0, writing=False, waiting=0)
+    assert once.statistics() == efio.OnceStatistics(done=True, running=False, waiting=0)
