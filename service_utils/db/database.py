@@ -1,0 +1,193 @@
+"""``Database``: what ``connect`` returns."""
+
+from __future__ import annotations
+
+import functools
+import random
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextvars import ContextVar
+from time import sleep
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar
+
+from greenlet import getcurrent
+
+from service_utils.db.errors import ConnectionLost, TransactionRollback
+from service_utils.db.queries import Queries
+from service_utils.db.rows import Result
+from service_utils.db.session import Isolation, Options, Session, SessionConnector
+from service_utils.db.transaction import Transaction
+from service_utils.pool import Lease, Pool, PoolStatistics
+from service_utils.waiting import in_greenlet
+
+__all__ = ["Database"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+FIRST_PAUSE, LONGEST_PAUSE = 0.005, 0.5  # seconds before a transaction is run again
+
+
+class Database(Queries):
+    """A database and its connections. For any number of greenlets and threads; never in the middle of somebody else's
+    work.
+
+    Its statements are made each by itself (the database commits them), or, in the block of a transaction of the same
+    greenlet, in that transaction.
+    """
+
+    def __init__(self, connector: SessionConnector, pool: Pool[Session]) -> None:
+        self.dialect = connector.dialect
+        self.name = connector.name
+        self.connector = connector
+        self.pool = pool
+        self._ambient: ContextVar[Transaction | None] = ContextVar(f"transaction of {self.name}", default=None)
+
+    # --- transactions
+
+    def transaction(
+        self, *, isolation: Isolation | None = None, read_only: bool = False, statement_timeout: float | None = None,
+        lock_timeout: float | None = None,
+    ) -> Transaction:  # fmt: skip
+        """A transaction, for ``with``; within another one of the same greenlet a savepoint, which takes no options.
+
+        ``statement_timeout``, ``lock_timeout``: seconds that a statement may take, or wait for a lock.
+        """
+        options = Options(isolation, read_only, statement_timeout, lock_timeout)
+        outer = self._current()
+        if outer is not None and options != Options():
+            raise ValueError("a transaction within another one is a savepoint; options belong to the outermost")
+        return Transaction(self, options, outer)
+
+    def begin(self, **options: Any) -> Transaction:
+        """A transaction that has begun, without a block: for ``commit()`` or ``rollback()``.
+
+        Options as ``transaction``.
+        """
+        return self.transaction(**options).begin()
+
+    def run(self, function: Callable[Concatenate[Transaction, P], T], /, *arguments: P.args, **keywords: P.kwargs) -> T:
+        """``function(tx, ...)`` in a transaction, again when it has to be: as ``retry()`` with its defaults."""
+        return self.retry()(function)(*arguments, **keywords)
+
+    def retry(
+        self, attempts: int = 5, **options: Any
+    ) -> Callable[[Callable[Concatenate[Transaction, P], T]], Callable[P, T]]:
+        """Makes ``function(tx, ...)`` a function that runs in a transaction of its own, with options as
+        ``transaction``.
+
+        When the database has rolled it back because of others (SerializationFailure 40001, DeadlockDetected 40P01), it
+        is run again, up to ``attempts`` times in all, after a pause of some random milliseconds. So it must do nothing
+        but work on the database. Within another transaction it is run once: only the outermost can be begun again.
+        """
+        if attempts < 1:
+            raise ValueError(f"attempts={attempts}: at least one")
+
+        def decorate(function: Callable[Concatenate[Transaction, P], T]) -> Callable[P, T]:
+            @functools.wraps(function)
+            def run(*arguments: P.args, **keywords: P.kwargs) -> T:
+                if self._current() is not None:
+                    with self.transaction() as tx:
+                        return function(tx, *arguments, **keywords)
+                pause = FIRST_PAUSE
+                for attempt in range(1, attempts + 1):
+                    try:
+                        with self.transaction(**options) as tx:
+                            return function(tx, *arguments, **keywords)
+                    except TransactionRollback as error:
+                        if attempt == attempts:
+                            error.add_note(f"given up after {attempts} attempts")
+                            raise
+                    _sleep(random.uniform(pause / 2, pause))
+                    pause = min(LONGEST_PAUSE, pause * 2)
+                raise AssertionError("not reached")
+
+            return run
+
+        return decorate
+
+    def _current(self) -> Transaction | None:
+        """The innermost open transaction of this greenlet."""
+        tx = self._ambient.get()
+        while tx is not None and tx.over:
+            tx = tx._outer
+        # Spawned greenlets inherit the variable; the transaction belongs to the one that has begun it.
+        return tx if tx is not None and tx._owner() is getcurrent() else None
+
+    # --- statements
+
+    def _run(self, text: str, values: Sequence[Any]) -> Result:
+        if (tx := self._current()) is not None:
+            return tx._run(text, values)
+        return self._with_session(Session.run, text, values)
+
+    def _run_many(self, text: str, values: Iterable[Sequence[Any]]) -> int:
+        if (tx := self._current()) is not None:
+            return tx._run_many(text, values)
+        return self._with_session(Session.run_many, text, values)
+
+    def _run_together(self, text: str, values: Sequence[Sequence[Any]]) -> list[Result]:
+        if (tx := self._current()) is not None:
+            return tx._run_together(text, values)
+        return self._with_session(Session.run_together, text, values)
+
+    def _with_session(self, method: Callable[..., T], *arguments: Any) -> T:
+        lease = self.pool.acquire()
+        started = self._begin_log()
+        try:
+            result: T = getattr(lease.connection, method.__name__)(*arguments)
+        except BaseException as error:
+            self._give_back(lease, error)
+            if started:
+                self._end_log(started, arguments, error)
+            raise
+        lease.release()
+        if started:
+            self._end_log(started, arguments, result)
+        return result
+
+    def _stream(self, text: str, values: Sequence[Any], batch: int) -> Iterator[Result]:
+        if (tx := self._current()) is not None:
+            yield from tx._stream(text, values, batch)
+            return
+        # In a transaction of its own, which is nobody's surroundings: what is done between two rows is done elsewhere.
+        with Transaction(self, Options(read_only=True), None, ambient=False) as tx:
+            yield from tx._stream(text, values, batch)
+
+    def _give_back(self, lease: Lease[Session], error: BaseException | None) -> None:
+        if error is None or (isinstance(error, Exception) and not isinstance(error, ConnectionLost)):
+            lease.release()  # looks whether it is clean
+        else:
+            lease.discard(suspect=isinstance(error, ConnectionLost))
+
+    def _begin_log(self) -> float:
+        return 0.0
+
+    def _end_log(self, started: float, arguments: tuple[Any, ...], outcome: Any) -> None:
+        pass
+
+    # --- the whole
+
+    def statistics(self) -> PoolStatistics:
+        """How the connections are doing."""
+        return self.pool.statistics()
+
+    def close(self, timeout: float = 0.0) -> bool:
+        """Ends all connections, waiting up to ``timeout`` seconds for those in use; whether all have come back."""
+        return self.pool.close(timeout)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<Database {self.name}>"
+
+
+def _sleep(seconds: float) -> None:
+    if in_greenlet():
+        import gevent
+
+        gevent.sleep(seconds)
+    else:
+        sleep(seconds)

@@ -1,0 +1,107 @@
+"""What an engine has to offer: sessions, each over one connection, and the connector that makes them."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from service_utils.db.rows import Result
+from service_utils.pool import Connector
+
+__all__ = ["Isolation", "Options", "Session", "SessionConnector"]
+
+Isolation = Literal["read uncommitted", "read committed", "repeatable read", "serializable"]
+ISOLATIONS = ("read uncommitted", "read committed", "repeatable read", "serializable")
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a transaction shall be. Times in seconds; None: as the database has it."""
+
+    isolation: Isolation | None = None
+    read_only: bool = False
+    statement_timeout: float | None = None
+    lock_timeout: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.isolation is not None and self.isolation not in ISOLATIONS:
+            raise ValueError(f"isolation={self.isolation!r}: there are {', '.join(ISOLATIONS)}")
+        for name in ("statement_timeout", "lock_timeout"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < 1e6:
+                raise ValueError(f"{name}={value!r}: give seconds, above 0")
+
+
+DEFAULT = Options()
+
+
+class Session(ABC):
+    """One connection. Whatever goes wrong is raised as a DatabaseError, after which ``clean`` tells how it stands.
+
+    Texts are native and values go beside them. Used by one flow of control at a time.
+    """
+
+    dialect: str
+
+    @abstractmethod
+    def run(self, text: str, values: Sequence[Any]) -> Result:
+        """One statement and its whole answer."""
+
+    @abstractmethod
+    def run_many(self, text: str, values: Iterable[Sequence[Any]]) -> int:
+        """The same statement with many sets of values; how many rows were affected."""
+
+    @abstractmethod
+    def stream(self, text: str, values: Sequence[Any], batch: int) -> Iterator[Result]:
+        """The answer in pieces of ``batch`` rows. Within a transaction."""
+
+    @abstractmethod
+    def begin(self, options: Options) -> None: ...
+    @abstractmethod
+    def commit(self) -> None:
+        """TransactionAborted when an earlier error has ended the transaction; it is rolled back then."""
+
+    @abstractmethod
+    def rollback(self) -> None: ...
+
+    @property
+    @abstractmethod
+    def clean(self) -> bool:
+        """Whether the next one can begin with it: in no transaction, in the middle of nothing."""
+
+    @property
+    @abstractmethod
+    def idle(self) -> bool:
+        """Whether a statement could be sent now: in the middle of nothing, perhaps in a transaction."""
+
+    @abstractmethod
+    def end(self) -> None:
+        """Ends the connection, whatever it is in the middle of. Does not wait for the other side."""
+
+    def run_together(self, text: str, values: Sequence[Sequence[Any]]) -> list[Result]:
+        """The same query with several sets of values; in one round trip, where the engine can."""
+        return [self.run(text, each) for each in values]
+
+    def savepoint(self, name: str) -> None:
+        self.run(f"savepoint {name}", ())
+
+    def release(self, name: str) -> None:
+        self.run(f"release savepoint {name}", ())
+
+    def rollback_to(self, name: str) -> None:
+        self.run(f"rollback to savepoint {name}", ())
+
+
+class SessionConnector(Connector[Session]):
+    """Makes sessions of one engine."""
+
+    dialect: str
+    name: str  # for messages, without secrets
+
+    def close(self, connection: Session) -> None:
+        connection.end()
+
+    def is_clean(self, connection: Session) -> bool:
+        return connection.clean

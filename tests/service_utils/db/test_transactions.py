@@ -1,0 +1,241 @@
+"""Transactions: all or nothing, nested, for one greenlet, and over at the latest with the request."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import threading
+from typing import Any
+
+import gevent
+import pytest
+from flows import PATIENCE, in_thread, until
+
+from service_utils.db import Database
+from service_utils.db.errors import (
+    ConcurrentUse,
+    DeadlockDetected,
+    ReadOnlyViolation,
+    SerializationFailure,
+    TransactionOver,
+    UniqueViolation,
+)
+
+
+@pytest.fixture(autouse=True)
+def table(db: Database) -> None:
+    db.execute("create table item (id integer primary key, n integer not null)")
+
+
+def ids(db: Database) -> list[int]:
+    return [row[0] for row in db.query("select id from item order by id", into=tuple)]
+
+
+def add(db: Any, id_: int) -> None:
+    db.execute("insert into item (id, n) values (:id, 0)", id=id_)
+
+
+def test_the_block_commits_and_an_error_rolls_back(db: Database) -> None:
+    with db.transaction() as tx:
+        add(tx, 1)
+    assert tx.over
+    with pytest.raises(ValueError, match="x"), db.transaction() as tx:
+        add(tx, 2)
+        raise ValueError("x")
+    with pytest.raises(UniqueViolation), db.transaction() as tx:
+        add(tx, 3)
+        add(tx, 1)
+    assert ids(db) == [1]
+    assert db.statistics().discarded == 0
+    with pytest.raises(TransactionOver):
+        tx.query("select 1")
+    with pytest.raises(TransactionOver):
+        tx.commit()
+
+
+def test_within_the_block_the_database_means_the_transaction(db: Database) -> None:
+    with pytest.raises(ValueError, match="x"), db.transaction():
+        add(db, 1)
+        assert ids(db) == [1]
+        assert list(db.stream("select id from item", into=tuple)) == [(1,)]
+        raise ValueError("x")
+    assert ids(db) == []
+    with db.transaction() as tx:
+        add(tx, 1)
+        seen = gevent.spawn(lambda: (ids(db), db._current())).get()
+        assert seen == ([], None), "another greenlet is not in it"
+        assert in_thread(lambda: ids(db)).result(PATIENCE) == []
+    assert ids(db) == [1]
+
+
+def test_they_nest_by_savepoints(db: Database) -> None:
+    with db.transaction() as tx:
+        add(tx, 1)
+        with pytest.raises(ValueError, match="x"), tx.transaction() as inner:
+            add(inner, 2)
+            with db.transaction() as innermost:
+                add(innermost, 3)
+            raise ValueError("x")
+        with pytest.raises(UniqueViolation), db.transaction():
+            add(db, 1)
+        with db.transaction():
+            add(db, 4)
+        assert ids(db) == [1, 4]
+        with pytest.raises(ValueError, match="savepoint"):
+            db.transaction(read_only=True)
+    assert ids(db) == [1, 4]
+    assert db.statistics().connected == 1
+
+
+def test_a_savepoint_does_not_outlive_its_transaction(db: Database) -> None:
+    tx = db.begin()
+    inner = tx.transaction().begin()
+    tx.rollback()
+    with pytest.raises(TransactionOver):
+        add(inner, 1)
+    with pytest.raises(TransactionOver):
+        tx.transaction().begin()
+    assert db._current() is None
+    add(db, 1)
+    assert ids(db) == [1]
+
+
+def test_without_a_block(db: Database) -> None:
+    tx = db.begin()
+    add(db, 1)
+    tx.commit()
+    tx = db.begin()
+    add(db, 2)
+    tx.rollback()
+    assert ids(db) == [1]
+    with pytest.raises(TransactionOver, match="begun once"):
+        tx.begin()
+
+
+@pytest.mark.parametrize("isolation", ["read committed", "repeatable read", "serializable"])
+def test_options(db: Database, isolation: Any) -> None:
+    with pytest.raises(ReadOnlyViolation), db.transaction(isolation=isolation, read_only=True, lock_timeout=1.5):
+        assert ids(db) == []
+        add(db, 1)
+    with db.transaction(isolation=isolation, statement_timeout=5):
+        add(db, 1)
+    add(db, 2)
+    assert ids(db) == [1, 2]
+    with pytest.raises(ValueError, match="isolation='none'"):
+        db.transaction(isolation="none")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="lock_timeout=0"):
+        db.transaction(lock_timeout=0)
+
+
+@pytest.mark.parametrize("interruption", [gevent.Timeout, gevent.GreenletExit, KeyboardInterrupt])
+def test_an_interruption_ends_the_connection(db: Database, interruption: type[BaseException]) -> None:
+    with pytest.raises(interruption), db.transaction():
+        add(db, 1)
+        with db.transaction():
+            add(db, 2)
+            raise interruption
+    assert db._current() is None
+    assert db.statistics().discarded == 1
+    assert ids(db) == []
+
+
+def test_two_at_the_same_time_are_refused(db: Database) -> None:
+    with db.transaction() as tx:
+        run, release = tx._session.run, threading.Event()  # type: ignore[union-attr]
+
+        def slow(text: str, values: Any) -> Any:
+            gevent.sleep(0.01)
+            return run(text, values)
+
+        tx._session.run = slow  # type: ignore[union-attr, method-assign]
+        other = gevent.spawn(tx.query, "select 1")
+        gevent.sleep(0)
+        with pytest.raises(ConcurrentUse):
+            tx.query("select 1")
+        other.get()
+        del tx._session.run  # type: ignore[union-attr]
+        release.set()
+        tx.query("select 1")
+
+
+def test_the_one_that_was_rolled_back_because_of_others_is_run_again(db: Database) -> None:
+    attempts: list[int] = []
+
+    @db.retry(attempts=3)
+    def work(tx: Any, id_: int) -> str:
+        add(tx, id_)
+        attempts.append(id_)
+        if len(attempts) < 3:
+            raise SerializationFailure("others") if len(attempts) == 1 else DeadlockDetected("others")
+        return "done"
+
+    assert work(7) == "done"
+    assert attempts == [7, 7, 7]
+    assert ids(db) == [7]
+    attempts.clear()
+
+    def fails(tx: Any) -> None:
+        attempts.append(1)
+        raise SerializationFailure("again and again")
+
+    with pytest.raises(SerializationFailure, match="again and again"):
+        db.run(fails)
+    assert len(attempts) == 5
+    with db.transaction(), pytest.raises(SerializationFailure):
+        db.run(fails)
+    assert len(attempts) == 6, "within another one only the outermost can be run again"
+    with pytest.raises(ValueError, match="other errors"):
+        db.run(lambda tx: (_ for _ in ()).throw(ValueError("other errors")))
+
+
+def test_concurrent_writers_wait_for_each_other(db: Database) -> None:
+    """Read, think, write: with the row locked, or as the only writer, no increment is lost."""
+    add(db, 1)
+    locked = "" if db.dialect == "sqlite" else " for update"
+
+    def increment() -> None:
+        for _ in range(5):
+            with db.transaction() as tx:
+                n = tx.value("select n from item where id = 1" + locked)
+                gevent.sleep(0)
+                tx.execute("update item set n = :n where id = 1", n=n + 1)
+
+    gevent.joinall([gevent.spawn(increment) for _ in range(8)], raise_error=True)
+    threads = [in_thread(increment, hub=True) for _ in range(3)]
+    for thread in threads:
+        thread.result(PATIENCE)
+    assert db.value("select n from item") == 55
+
+
+class FakeRequest:
+    method, path = "GET", "/forgetful"
+
+
+def test_what_a_handler_leaves_open_ends_with_its_request(db: Database, caplog: pytest.LogCaptureFixture) -> None:
+    from contextvars import copy_context
+
+    from evpy.http import request as request_module
+
+    kept: list[Any] = []
+
+    def handle() -> None:
+        request: Any = FakeRequest()
+        request_module._current.set(request)
+        kept.append(db.begin())
+        add(db, 1)
+        with db.transaction():
+            add(db, 2)
+        done = db.begin()
+        done.rollback()
+
+    with caplog.at_level(logging.WARNING):
+        copy_context().run(handle)
+        gc.collect()
+        until(lambda: db.statistics().held == 0)
+    assert "GET /forgetful left a transaction open on" in caplog.text
+    assert kept[0].over
+    with pytest.raises(TransactionOver):
+        kept[0].commit()
+    assert ids(db) == []
+    assert db.statistics().lost == 1
+    db.pool._lost_count = 0  # seen

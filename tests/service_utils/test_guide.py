@@ -1,0 +1,24 @@
+"""The guide's examples run."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+GUIDE = Path(__file__).parents[2] / "docs" / "service_utils.md"
+EXAMPLES = re.findall(r"^```python\n(.*?)^```", GUIDE.read_text(), flags=re.MULTILINE | re.DOTALL)
+PRINTED = [
+    r"\[\{'id': 1, 'name': 'tea'\}, \{'id': 2, 'name': 'coffee'\}\]\n2\n",
+    r"PoolStatistics\(name='my service', .*\)\n",
+]
+
+
+@pytest.mark.parametrize(("example", "printed"), list(zip(EXAMPLES, PRINTED, strict=True)))
+def test_example(example: str, printed: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", example], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.stderr == ""
+    assert re.fullmatch(printed, done.stdout), done.stdout
