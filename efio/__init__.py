@@ -12,7 +12,7 @@ _HOMES = {
     "AtomicInt": "efio.sync",
     "AtomicRef": "efio.sync",
     "BoundedSemaphore": "efio.sync",
-    "BufferedStream": "efio.streams",
+    "BufferedStream": "efio.buffered_stream",
     "ChunkedStream": "efio.streams",
     "ChunkedStreamStatistics": "efio.streams",
     "Condition": "efio.sync",
@@ -127,6 +127,7 @@ if TYPE_CHECKING:
     from efio.asyncfiles import AsyncFile, aopen
     from efio.atomic import atomic_write
     from efio.behind import WriteBehind, WriteBehindStatistics
+    from efio.buffered_stream import BufferedStream
     from efio.files import FileIO, FileStatistics, open, run_blocking, run_blocking_async
     from efio.futures import Future
     from efio.locks import Lock, LockStatistics, RLock, SpinLock, TicketLock
@@ -136,7 +137,7 @@ if TYPE_CHECKING:
     from efio.segments import remove_stale_segments
     from efio.shared_queue import SharedQueue, SharedQueueStatistics
     from efio.shared_values import SharedCounters, SharedMap, SharedMapStatistics, SharedMemory
-    from efio.streams import BufferedStream, ChunkedStream, ChunkedStreamStatistics, StreamBroken
+    from efio.streams import ChunkedStream, ChunkedStreamStatistics, StreamBroken
     from efio.sync import (
         AtomicInt,
         AtomicRef,

@@ -8,16 +8,16 @@ whether somebody waits (Dekker's pattern; the interpreter lock gives the order).
 
 from __future__ import annotations
 
-import io
+import re
+import sys
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Any
 
 from efio.parking import Waiter
 
-__all__ = ["BufferedStream", "ChunkedStream", "ChunkedStreamStatistics", "StreamBroken"]
+__all__ = ["ChunkedStream", "ChunkedStreamStatistics", "StreamBroken"]
 
 
 class StreamBroken(OSError):
@@ -38,6 +38,25 @@ class ChunkedStreamStatistics:
     ended: bool
 
 
+def _find(chunks: list[memoryview], separator: bytes, looked: int) -> int:
+    """Where the first separator ends, counted from the first chunk; -1: nowhere. None lies in `looked` bytes."""
+    pattern = re.compile(re.escape(separator))  # finds in a memoryview without copying it
+    keep = len(separator) - 1
+    start = max(0, looked - keep)
+    offset = 0
+    tail = b""  # of the chunks before: a separator may lie across them
+    for chunk in chunks:
+        if offset + len(chunk) > start:
+            at = (tail + bytes(chunk[:keep])).find(separator)
+            if at >= 0:
+                return offset - len(tail) + at + len(separator)
+            if match := pattern.search(chunk, max(0, start - offset)):
+                return offset + match.end()
+        tail = (tail + bytes(chunk[-keep:]))[-keep:] if keep else b""
+        offset += len(chunk)
+    return -1
+
+
 class ChunkedStream:
     """Bytes in chunks, from one producer to one consumer.
 
@@ -45,8 +64,8 @@ class ChunkedStream:
     consumer. `limit`: how many bytes may be in it; a producer who goes beyond waits (None: he never does). A chunk is
     taken as a whole, so up to one chunk more may be in it.
 
-    The producer: `push`, `apush`, then `end` or `fail`. The consumer: `read`, `view`, `copy`, `erase`, `wait` and
-    `close`. Chunks are kept as they are, not copied: who pushes a bytearray does not change it afterwards.
+    The producer: `push`, `apush`, then `end` or `fail`. The consumer: `read`, `readuntil`, `view`, `copy`, `erase`,
+    `wait` and `close`. Chunks are kept as they are, not copied: who pushes a bytearray does not change it afterwards.
     """
 
     def __init__(self, length: int | None = None, limit: int | None = None) -> None:
@@ -55,6 +74,7 @@ class ChunkedStream:
                 raise ValueError(f"ChunkedStream({name}={value}): bytes cannot be less than 0")
         self.length = length
         self.limit = limit
+        self._most = sys.maxsize if limit is None else max(limit, 1)
         self._chunks: deque[memoryview] = deque()
         # the producer's
         self._pushed = 0
@@ -65,6 +85,7 @@ class ChunkedStream:
         # the consumer's
         self._taken = 0
         self._closed = False
+        self._found = -1
         self._wanted: Waiter | None = None
         self._consumer_waits = 0
 
@@ -97,9 +118,10 @@ class ChunkedStream:
         there was no room for `timeout` seconds.
         """
         chunk = self._checked(data)
-        while not self._has_room():
-            if not self._ask_for_room().wait(timeout) and not self._has_room():
-                raise self._timed_out(timeout)
+        if self._closed or self._pushed - self._taken >= self._most:
+            while not self._has_room():
+                if not self._ask_for_room().wait(timeout) and not self._has_room():
+                    raise self._timed_out(timeout)
         self._add(chunk)
 
     async def apush(self, data: Any, timeout: float | None = None) -> None:
@@ -135,7 +157,7 @@ class ChunkedStream:
     def _checked(self, data: Any) -> memoryview:
         if self._ended:
             raise ValueError("the stream has ended: nothing can be pushed any more")
-        chunk = memoryview(data).cast("B")
+        chunk = memoryview(data) if type(data) is bytes else memoryview(data).cast("B")
         if self.length is not None and self._pushed + len(chunk) > self.length:
             raise ValueError(
                 f"{self._pushed + len(chunk)} bytes would be pushed, the stream has a length of {self.length}"
@@ -145,7 +167,7 @@ class ChunkedStream:
     def _has_room(self) -> bool:
         if self._closed:
             raise StreamBroken("the consumer has closed the stream")
-        return self.limit is None or self._pushed - self._taken < max(self.limit, 1)
+        return self._pushed - self._taken < self._most
 
     def _ask_for_room(self) -> Waiter:
         self._producer_waits += 1
@@ -161,7 +183,9 @@ class ChunkedStream:
         if chunk:
             self._chunks.append(chunk)
             self._pushed += len(chunk)
-            self._wake_consumer()
+            waiter = self._wanted
+            if waiter is not None:
+                waiter.wake()
 
     def _wake_consumer(self) -> None:
         waiter = self._wanted
@@ -200,10 +224,11 @@ class ChunkedStream:
             raise self._error
         return True
 
-    def _ask(self) -> Waiter:
+    def _ask(self, size: int = 0) -> Waiter:
+        # For more than `size` bytes, or the end.
         self._consumer_waits += 1
         waiter = self._wanted = Waiter()
-        if self._chunks or self._ended:
+        if self.size > size or self._ended:
             waiter.wake()
         return waiter
 
@@ -247,6 +272,64 @@ class ChunkedStream:
             self._taken -= sum(map(len, parts))
         return False
 
+    def readuntil(self, separator: bytes = b"\n", limit: int = 65536, timeout: float | None = None) -> bytes:
+        """All up to and with `separator`, at most `limit` bytes; at the end, what is left without it. Waits.
+
+        ValueError for an empty separator, and when there is none within `limit` bytes: nothing has been taken then.
+        """
+        looked = 0
+        while True:
+            size = self.size
+            if self._look(separator, looked, limit, size):
+                return self.read_nowait(self._found)
+            looked = size
+            while self._lacks(size):
+                if not self._ask(size).wait(timeout) and self._lacks(size):
+                    raise TimeoutError(f"no {separator!r} came for {timeout} s")
+
+    async def areaduntil(self, separator: bytes = b"\n", limit: int = 65536, timeout: float | None = None) -> bytes:
+        """`readuntil` for a task of asyncio."""
+        looked = 0
+        while True:
+            size = self.size
+            if self._look(separator, looked, limit, size):
+                return self.read_nowait(self._found)
+            looked = size
+            while self._lacks(size):
+                if not await self._ask(size).wait_async(timeout) and self._lacks(size):
+                    raise TimeoutError(f"no {separator!r} came for {timeout} s")
+
+    def _look(self, separator: bytes, looked: int, limit: int, size: int) -> bool:
+        """Whether it is known how much is to be taken: `_found`. There is none in the first `looked` bytes."""
+        if not separator:
+            raise ValueError("readuntil(separator=b''): at least one byte")
+        ended = self._ended  # before the chunks are looked at: the last one may come in between
+        self._found = _find(list(self._chunks), separator, looked)
+        if self._found > limit or (self._found < 0 and size > limit):
+            raise ValueError(f"no {separator!r} within {limit} bytes")
+        if self._found < 0 and ended and size == self.size:
+            self._found = size
+            if not size:
+                self.wait(0)  # raises what `fail` was given
+        return self._found >= 0
+
+    def _lacks(self, size: int) -> bool:
+        """Whether there is no more than `size` bytes, and more may come."""
+        if self._closed:
+            raise ValueError("the stream has been closed")
+        return self.size <= size and not self._ended
+
+    def transfer(self, source: ChunkedStream, timeout: float | None = None) -> int:
+        """Moves what is in `source` now, without copying it; how many bytes. Waits for room, as `push`.
+
+        The caller is the consumer of `source` and the producer of this one.
+        """
+        moved = 0
+        for _ in range(len(source._chunks)):
+            self.push(source._chunks[0], timeout)
+            moved += len(source._take(-1))
+        return moved
+
     def read_nowait(self, n: int = -1) -> bytes:
         """At most `n` bytes of what is there; b"" when there is nothing, ended or not."""
         parts = []
@@ -261,7 +344,8 @@ class ChunkedStream:
 
     def __iter__(self) -> Iterator[memoryview]:
         """The chunks as they come, until the end."""
-        while self.wait():
+        chunks = self._chunks
+        while (chunks and not self._closed) or self.wait():
             yield self._take(-1)
 
     def peek(self) -> memoryview:
@@ -300,7 +384,7 @@ class ChunkedStream:
             self._chunks.popleft()
         self._taken += len(chunk)
         waiter = self._room_wanted
-        if waiter is not None and (self.limit is None or self._pushed - self._taken < max(self.limit, 1)):
+        if waiter is not None and self._pushed - self._taken < self._most:
             self._room_wanted = None
             waiter.wake()
         return chunk
@@ -313,117 +397,3 @@ class ChunkedStream:
         for waiter in (self._room_wanted, self._wanted):
             if waiter is not None:
                 waiter.wake()
-
-
-class BufferedStream(io.BufferedIOBase):
-    """A ChunkedStream as a binary file: for reading (mode "r") or for writing ("w").
-
-    Written bytes are gathered to chunks of `buffer_size`; `flush` pushes what there is, `close` also ends the stream.
-    `frame` gets every chunk and returns what is pushed instead, in order: HTTP's chunked coding is
-    ``lambda b: (b"%x\\r\\n" % len(b), b, b"\\r\\n")``. A `with` block that raises ends the stream with `fail`. Closing
-    the reading end closes the stream for the producer.
-    """
-
-    def __init__(
-        self,
-        stream: ChunkedStream,
-        mode: str = "r",
-        buffer_size: int = 65536,
-        frame: Callable[[bytes], Iterable[Any]] | None = None,
-    ) -> None:
-        if mode not in ("r", "w"):
-            raise ValueError(f"BufferedStream(mode={mode!r}): 'r' or 'w'")
-        if buffer_size < 1:
-            raise ValueError(f"BufferedStream(buffer_size={buffer_size}): at least 1 byte")
-        self._stream = stream
-        self._mode = mode
-        self._buffer_size = buffer_size
-        self._frame = frame
-        self._pending = bytearray()
-
-    @property
-    def stream(self) -> ChunkedStream:
-        """What it reads from or writes to."""
-        return self._stream
-
-    def _check(self, mode: str) -> None:
-        if self.closed:
-            raise ValueError("I/O operation on closed file.")
-        if self._mode != mode:
-            raise io.UnsupportedOperation("not readable" if mode == "r" else "not writable")
-
-    def readable(self) -> bool:
-        self._check(self._mode)
-        return self._mode == "r"
-
-    def writable(self) -> bool:
-        self._check(self._mode)
-        return self._mode == "w"
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        self._check("r")
-        return self._stream.read(-1 if size is None else size)
-
-    def read1(self, size: int = -1, /) -> bytes:
-        self._check("r")
-        return bytes(self._stream.view(size))
-
-    def readinto(self, buffer: Any, /) -> int:
-        return self._into(buffer, self.read)
-
-    def readinto1(self, buffer: Any, /) -> int:
-        return self._into(buffer, self.read1)
-
-    def _into(self, buffer: Any, read: Callable[[int], bytes]) -> int:
-        with memoryview(buffer) as view, view.cast("B") as octets:
-            data = read(len(octets))
-            octets[: len(data)] = data
-            return len(data)
-
-    def peek(self, _size: int = 0, /) -> bytes:
-        """The chunk that comes next, which stays; waits for it. b"" at the end."""
-        self._check("r")
-        return bytes(self._stream.peek()) if self._stream.wait() else b""
-
-    def write(self, data: Any, /) -> int:
-        self._check("w")
-        with memoryview(data) as view, view.cast("B") as octets:
-            n = len(octets)
-            if not self._pending and n >= self._buffer_size:
-                self._push(bytes(octets))
-                return n
-            self._pending += octets
-        if len(self._pending) >= self._buffer_size:
-            self.flush()
-        return n
-
-    def flush(self) -> None:
-        if self.closed:
-            raise ValueError("I/O operation on closed file.")
-        if self._pending:
-            chunk, self._pending = bytes(self._pending), bytearray()
-            self._push(chunk)
-
-    def _push(self, chunk: bytes) -> None:
-        for part in (chunk,) if self._frame is None else self._frame(chunk):
-            self._stream.push(part)
-
-    def close(self) -> None:
-        if self.closed:
-            return
-        try:
-            if self._mode == "w":
-                self.flush()
-                self._stream.end()
-            else:
-                self._stream.close()
-        finally:
-            super().close()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        if error is not None and self._mode == "w" and not self.closed:
-            self._pending.clear()
-            self._stream.fail(error)
-        self.close()

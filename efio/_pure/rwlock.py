@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections import deque
-from collections.abc import Iterator
+from types import TracebackType
 
 from efio._pure.locks import checked_timeout
 from efio._pure.parking import Waiter, allocate_lock, current_flow
 from efio._sync_types import RWLockStatistics
 
 __all__ = ["RWLock"]
+
+
+class _Side:
+    def __init__(self, lock: RWLock, writes: bool) -> None:
+        self._lock, self._writes = lock, writes
+
+    def __enter__(self) -> RWLock:
+        self._lock._enter(self._writes, None)
+        return self._lock
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None, /
+    ) -> None:
+        self._lock._leave(self._writes)
 
 
 class RWLock:
@@ -112,21 +125,13 @@ class RWLock:
             self._writer = None
             self._hand_over()
 
-    @contextlib.contextmanager
-    def _side(self, writes: bool) -> Iterator[RWLock]:
-        self._enter(writes, None)
-        try:
-            yield self
-        finally:
-            self._leave(writes)
+    @property
+    def reading(self) -> _Side:
+        return _Side(self, False)
 
     @property
-    def reading(self) -> contextlib.AbstractContextManager[RWLock]:
-        return self._side(False)
-
-    @property
-    def writing(self) -> contextlib.AbstractContextManager[RWLock]:
-        return self._side(True)
+    def writing(self) -> _Side:
+        return _Side(self, True)
 
     @property
     def waiters(self) -> int:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import io
+import itertools
 import os
 from typing import Any
 
 import gevent
 import pytest
 from flows import PATIENCE, in_thread, until
+from hypothesis import given
+from hypothesis import strategies as st
 
-from efio.streams import BufferedStream, ChunkedStream, StreamBroken
+from efio import BufferedStream, ChunkedStream, StreamBroken
 
 
 def filled(*chunks: bytes) -> ChunkedStream:
@@ -296,3 +299,99 @@ def test_an_error_of_the_writer_reaches_the_reader() -> None:
     for bad in ({"mode": "rw"}, {"buffer_size": 0}):
         with pytest.raises(ValueError, match="BufferedStream"):
             BufferedStream(ChunkedStream(), **bad)  # type: ignore[arg-type]
+
+
+# --- up to a separator
+
+
+@given(
+    text=st.text("ab;", max_size=40),
+    cuts=st.lists(st.integers(0, 40), max_size=8),
+    separator=st.sampled_from([b";", b"ab", b";;", b"aba", b"b;ab"]),
+)
+def test_readuntil_is_split(text: str, cuts: list[int], separator: bytes) -> None:
+    """However the bytes are cut into chunks."""
+    data = text.encode()
+    edges = [0, *sorted(cut for cut in cuts if cut < len(data)), len(data)]
+    stream = ChunkedStream()
+    for begin, end in itertools.pairwise(edges):
+        stream.push(data[begin:end])
+    stream.end()
+    expected = [part + separator for part in data.split(separator)]
+    expected[-1] = expected[-1][: -len(separator)]
+    assert [stream.readuntil(separator) for _ in expected] == expected
+    assert stream.readuntil(separator) == b""
+
+
+@pytest.mark.parametrize("hub", [False, True])
+def test_readuntil_waits(hub: bool) -> None:
+    stream = ChunkedStream()
+
+    def consume() -> list[bytes]:
+        return [stream.readuntil(b"\r\n", timeout=PATIENCE) for _ in range(4)]
+
+    consumer = in_thread(consume, hub=hub)
+    waits = 0
+    for part in (b"o", b"ne\r", b"\nt", b"wo\r\n\r", b"\nrest"):
+        until(lambda waits=waits: stream.statistics().consumer_waits > waits)  # it waits for more than there is
+        waits = stream.statistics().consumer_waits
+        stream.push(part)
+    stream.end()
+    assert consumer.result(PATIENCE) == [b"one\r\n", b"two\r\n", b"\r\n", b"rest"]
+
+
+def test_areaduntil() -> None:
+    async def main() -> None:
+        stream = ChunkedStream()
+        line = asyncio.ensure_future(stream.areaduntil())
+        stream.push(b"half")
+        await asyncio.sleep(0)
+        stream.push(b" and half\nrest")
+        assert await asyncio.wait_for(line, PATIENCE) == b"half and half\n"
+        with pytest.raises(TimeoutError, match=r"came for 0\.01 s"):
+            await stream.areaduntil(timeout=0.01)
+        stream.end()
+        assert await stream.areaduntil() == b"rest"
+
+    asyncio.run(main())
+
+
+def test_what_readuntil_refuses_is_still_there() -> None:
+    stream = filled(b"0123456789", b"abc;")
+    with pytest.raises(ValueError, match="at least one byte"):
+        stream.readuntil(b"")
+    with pytest.raises(ValueError, match="no b';' within 13 bytes"):
+        stream.readuntil(b";", limit=13)
+    assert stream.readuntil(b";", limit=14) == b"0123456789abc;"
+    open_end = ChunkedStream()
+    open_end.push(b"01234")
+    with pytest.raises(ValueError, match="within 4 bytes"):
+        open_end.readuntil(b";", limit=4)
+    with pytest.raises(TimeoutError, match="came for 0 s"):
+        open_end.readuntil(b";", timeout=0)
+    open_end.fail(StreamBroken("gone"))
+    assert open_end.readuntil(b";") == b"01234"
+    with pytest.raises(StreamBroken, match="gone"):
+        open_end.readuntil(b";")
+    open_end.close()
+    with pytest.raises(ValueError, match="closed"):
+        open_end.readuntil(b";")
+
+
+def test_transfer_hands_chunks_over() -> None:
+    chunk = bytearray(b"as it is")
+    source, target = filled(b"first"), ChunkedStream(limit=5)
+    more = ChunkedStream()
+    more.push(chunk)
+    more.push(b"two")
+    assert target.transfer(source) == 5
+    with pytest.raises(TimeoutError, match="no room"):
+        target.transfer(more, timeout=0)
+    assert (more.size, target.size) == (11, 5), "what there was no room for stays"
+    assert target.read(5) == b"first"
+    moving = in_thread(lambda: target.transfer(more, PATIENCE))
+    assert target.read(8, PATIENCE) == b"as it is"
+    assert target.read(3, PATIENCE) == b"two"
+    assert moving.result(PATIENCE) == 11
+    target.push(chunk)
+    assert target.view().obj is chunk

@@ -432,6 +432,15 @@ def test_rlock_is_the_condition_s_own() -> None:
         assert r._is_owned()
 
 
+def test_a_side_of_an_rwlock_may_be_kept() -> None:
+    lock = RWLock()
+    for side in (lock.reading, lock.writing):
+        for _ in range(2):
+            with side:
+                assert lock.statistics().readers + lock.statistics().writing == 1
+        assert lock.statistics() == efio.RWLockStatistics(readers=0, writing=False, waiting=0)
+
+
 # --- statistics
 
 
