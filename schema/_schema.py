@@ -265,7 +265,7 @@ class Schema:
         try:
             body = unit["ROOTS"][xml](value, "\0")
         except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise ValidationError([self._wrong_type(value, xml, str(error))]) from None
+            raise self._wrong_type(value, xml, str(error)) from None
         declared = unit["DEFAULT"]
         for mark, declaration in unit["DECLARATIONS"]:
             if mark in body:
@@ -274,16 +274,12 @@ class Schema:
             errors="surrogatepass"
         )
 
-    def _wrong_type(self, value: Any, xml: str, message: str) -> Problem:
-        """Says where an object cannot be written: there, mostly, its JSON has another shape than the classes."""
-        natural = self._natural(xml)
-        try:
-            natural.decode(natural.encode(value))
-        except ValidationError as error:
-            return replace(error.errors[0], code="wrong-type")
-        except (AttributeError, TypeError, ValueError):
-            pass  # no JSON either
-        return Problem("wrong-type", message)
+    def _wrong_type(self, value: Any, xml: str, message: str) -> ValidationError:
+        """Says where an object cannot be written."""
+        from schema.runtime.wrong import find_wrong
+
+        problems, more = find_wrong(self.plan, self.classes, xml, value, self.max_errors)
+        return ValidationError(problems or [Problem("wrong-type", message)], more=more)
 
     def validate(self, value: Any, *, root: str | None = None) -> None:
         """Raises ValidationError unless the object is valid."""

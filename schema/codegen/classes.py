@@ -18,18 +18,20 @@ _HEAD = """
 
 from __future__ import annotations
 
-from decimal import Decimal
 from typing import TypeAlias
 
 from msgspec import UNSET, Struct, UnsetType, field
 
 from schema.values import (
-    BOOLEANS, AnyElement, Date, DateTime, Duration, Float, GDay, GMonth, GMonthDay, GYear, GYearMonth, Hex, Integer,
-    QName, Time, collapse, read_base64, read_date, read_datetime, read_float, read_hex, read_int, read_time, replace,
+    BOOLEANS, AnyElement, Base64, Date, DateTime, Duration, Float, GDay, GMonth, GMonthDay, GYear, GYearMonth, Hex,
+    Integer, QName, Time, collapse, read_base64, read_date, read_datetime, read_decimal, read_float, read_hex, read_int,
+    read_time, replace, Varied,
 )
+from schema.values import Exact as Decimal
+
 """
-_COMPILED_HEAD = _HEAD.replace("from decimal", "# ruff: noqa\nfrom decimal").replace(
-    "from schema.values", "from schema import Schema\nfrom schema._compiled import bind\nfrom schema.values"
+_COMPILED_HEAD = _HEAD.replace("from typing", "# ruff: noqa\nfrom typing").replace(
+    "from schema.values", "from schema import Schema\nfrom schema._compiled import bind\nfrom schema.values", 1
 )
 
 
@@ -86,8 +88,8 @@ def default(f: Field) -> str:
         return ""
     if f.kind == "attribute" and f.default is not None:
         assert f.conversion is not None
-        value = f.conversion.read.format(repr(f.default))
-        return f"field(default_factory=lambda: {value})" if f.conversion.annotation.startswith("list") else value
+        value = f.default_value
+        return f"field(default_factory=lambda: {value})" if value.startswith("[") else value
     return "UNSET" if f.nillable else "None"
 
 

@@ -9,13 +9,18 @@ in the expressions are those of ``schema.values`` and ``schema.runtime.support``
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, cast
 
-from schema.model.components import Components, SimpleType
+from lxml import etree
 
-__all__ = ["Conversion", "conversion"]
+from schema.codegen.unions import members_schema
+from schema.model.components import Components, SimpleType
+from schema.runtime.judge import compile_texts
+
+__all__ = ["Conversion", "Union", "conversion", "default_value"]
 
 JsonKind = Literal["string", "number", "integer", "boolean", "list", "union"]
 
@@ -29,6 +34,22 @@ class Conversion:
     write: str
     plain: bool  # the written text needs no escaping
     context: bool = False
+    unions: tuple[Union, ...] = ()  # whose readers ``read`` calls
+
+
+@dataclass(frozen=True, slots=True)
+class Union:
+    """A union of several kinds: the name of its reader, the schema that tells its members apart, and their readers."""
+
+    name: str
+    xsd: str
+    members: tuple[Conversion, ...]
+
+    def source(self) -> str:
+        """The definition of the reader."""
+        readers = ", ".join(f"lambda x, E: {member.read.replace('{}', 'x')}" for member in self.members)
+        names = any(member.context for member in self.members)
+        return f"{self.name} = union_reader({self.xsd!r}, ({readers},), names={names})"
 
 
 _STRINGS = {
@@ -39,7 +60,7 @@ _STRINGS = {
 _INTEGER = Conversion("int", "int({})", "write_int({})", True)  # within 53 bits
 _BIG = Conversion("Integer", "read_int({})", "write_int({})", True)
 _BY_PRIMITIVE: Mapping[str, Conversion] = {
-    "decimal": Conversion("Decimal", "Decimal({})", "write_decimal({})", True),
+    "decimal": Conversion("Decimal", "read_decimal({})", "write_decimal({})", True),
     "boolean": Conversion("bool", "BOOLEANS[{}]", "WRITE_BOOLEAN[{}]", True),
     "float": Conversion("Float", "read_float({})", "write_float({})", True),
     "double": Conversion("Float", "read_float({})", "write_float({})", True),
@@ -53,7 +74,7 @@ _BY_PRIMITIVE: Mapping[str, Conversion] = {
     "gMonthDay": Conversion("GMonthDay", "GMonthDay.parse({})", "{}.isoformat()", True),
     "gDay": Conversion("GDay", "GDay.parse({})", "{}.isoformat()", True),
     "hexBinary": Conversion("Hex", "read_hex({})", "write_hex({})", True),
-    "base64Binary": Conversion("bytes", "read_base64({})", "write_base64({})", True),
+    "base64Binary": Conversion("Base64", "read_base64({})", "write_base64({})", True),
     "QName": Conversion("QName", "read_qname({}, E)", "{}.lexical(Q)", False, context=True),
     "NOTATION": Conversion("QName", "read_qname({}, E)", "{}.lexical(Q)", False, context=True),
 }
@@ -89,18 +110,55 @@ def conversion(components: Components, key: str) -> Conversion:
         assert t.item is not None
         item = conversion(components, t.item)
         read = "[" + item.read.format("x") + " for x in {}.split()]"
-        write = '" ".join([' + item.write.format("x") + " for x in {}])"
-        return Conversion(f"list[{item.annotation}]", read, write, item.plain, item.context)
+        write = "write_list([" + item.write.format("x") + " for x in items({})])"
+        return Conversion(f"list[{item.annotation}]", read, write, item.plain, item.context, item.unions)
     if t.variety == "union":
-        members = [conversion(components, member) for member in t.members]
-        annotations = {member.annotation for member in members}
-        if annotations == {"str"}:
-            return _STRINGS["collapse"]
-        if len(annotations) == 1 and members:
-            return members[0]
-        return Conversion("str", "collapse({})", "{}", False)
+        return _union(components, t)
     if t.primitive == "decimal" and _is_integer(components, t):
         return _INTEGER if _is_small(t) else _BIG
     if t.primitive in _BY_PRIMITIVE:
         return _BY_PRIMITIVE[t.primitive]
     return _STRINGS[t.facets.white_space]
+
+
+def _union(components: Components, t: SimpleType) -> Conversion:
+    members = [conversion(components, member) for member in t.members]
+    if not members:
+        return _STRINGS["collapse"]
+    if all(member.read == members[0].read for member in members):
+        return members[0]
+    annotations = list(dict.fromkeys(member.annotation for member in members))
+    if set(annotations) <= {"int", "Integer"}:
+        return _BIG
+    context = any(member.context for member in members)
+    xsd = members_schema(components, t.members)
+    number = zlib.crc32("\0".join([xsd, *(member.read for member in members)]).encode())
+    union = Union(f"U{number:08x}", xsd, tuple(members))
+    inner = tuple(dict.fromkeys(one for member in members for one in member.unions))
+    return Conversion(
+        f"Varied[{' | '.join(annotations)}]",
+        f"{union.name}({{}}, E)" if context else f"{union.name}({{}})",
+        "write_union({}, Q)" if context else "write_union({})",
+        plain=False,
+        context=context,
+        unions=(*inner, union),
+    )
+
+
+def default_value(components: Components, key: str, text: str) -> str:
+    """The expression for a default value of a simple type."""
+    found = conversion(components, key)
+    if not found.unions:
+        return found.read.format(repr(text))
+    t = components.types[key]
+    assert isinstance(t, SimpleType)
+    if t.variety == "list":
+        assert t.item is not None
+        return "[" + ", ".join(default_value(components, t.item, one) for one in text.split()) + "]"
+    compiled = compile_texts({"union.xsd": members_schema(components, t.members).encode()}, "union.xsd")
+    for number, member in enumerate(t.members):
+        tried = etree.Element(f"m{number}")
+        tried.text = text
+        if compiled.validate(tried):
+            return default_value(components, member, text)
+    return default_value(components, t.members[-1], text)

@@ -24,7 +24,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
-from schema.codegen.convert import Conversion, conversion
+from schema.codegen.convert import Conversion, Union, conversion, default_value
 from schema.codegen.names import Scope, class_name, field_name
 from schema.errors import Problem, SchemaError
 from schema.model.components import (
@@ -42,8 +42,27 @@ from schema.model.components import (
     namespace,
 )
 
-__all__ = ["All", "Choice", "Class", "Field", "Leaf", "Node", "Plan", "Root", "Sequence_", "iter_leaves", "make_plan"]
+__all__ = [
+    "All",
+    "Choice",
+    "Class",
+    "Field",
+    "Leaf",
+    "Node",
+    "Plan",
+    "Root",
+    "Sequence_",
+    "iter_leaves",
+    "make_plan",
+    "unions",
+]
 
+# What the module with the classes has other meanings for.
+RESERVED = frozenset(
+    {"AnyElement", "Base64", "Date", "DateTime", "Decimal", "Duration", "Float", "GDay", "GMonth",
+     "GMonthDay", "GYear", "GYearMonth", "Hex", "Integer", "QName", "SCHEMA", "Schema", "Struct", "Time", "TypeAlias",
+     "UNSET", "UnsetType", "Varied"}
+)  # fmt: skip
 Kind = Literal["attribute", "any_attribute", "text", "element", "any", "group", "mixed"]
 
 
@@ -67,6 +86,7 @@ class Field:
     simple: str | None = None  # key of the simple type
     wildcard: Wildcard | None = None
     default: str | None = None  # lexical; also a fixed value
+    default_value: str = ""  # the default of an attribute as an expression
     fixed: bool = False
     any_type: bool = False  # xs:anyType
     min: int = 1
@@ -154,6 +174,13 @@ class Plan:
     by_key: dict[str, Class] = field(default_factory=dict)
 
 
+def unions(plan: Plan) -> list[Union]:
+    """All unions of several kinds, each after those that it needs."""
+    fields = [f for c in plan.classes for f in c.fields] + [root.field for root in plan.roots.values()]
+    found = (one for f in fields if f.conversion is not None for one in f.conversion.unions)
+    return list({one.name: one for one in found}.values())
+
+
 def iter_leaves(node: Node | None) -> Iterator[Leaf]:
     """The leaves of a model, in document order."""
     if isinstance(node, Leaf):
@@ -175,7 +202,7 @@ class _Planner:
     def __init__(self, components: Components) -> None:
         self.components = components
         self.plan = Plan(components)
-        self.class_names = Scope(frozenset({"SCHEMA", "Decimal", "Struct", "Schema"}))
+        self.class_names = Scope(RESERVED)
         self.pending: list[Class] = []
 
     # --- classes -------------------------------------------------------------------------------------------------
@@ -243,6 +270,7 @@ class _Planner:
                 member.tagged = True
 
     def attribute(self, a: Attribute, scope: Scope) -> Field:
+        default = a.default if a.default is not None else a.fixed
         return Field(
             name=scope.claim(field_name(local(a.name))),
             json=f"@{local(a.name)}",
@@ -251,7 +279,8 @@ class _Planner:
             required=a.required,
             conversion=conversion(self.components, a.type),
             simple=a.type,
-            default=a.default if a.default is not None else a.fixed,
+            default=default,
+            default_value=default_value(self.components, a.type, default) if default is not None else "",
             fixed=a.fixed is not None,
             documentation=a.documentation,
         )

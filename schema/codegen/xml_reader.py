@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from schema.codegen.plan import All, Choice, Class, Field, Leaf, Node, Plan, Sequence_, iter_leaves
+from schema.codegen.plan import All, Choice, Class, Field, Leaf, Node, Plan, Sequence_, iter_leaves, unions
 from schema.codegen.source import Source
 
 __all__ = ["emit", "emit_paced"]
@@ -34,7 +34,7 @@ def text_value(f: Field, text: str, element: str) -> str:
     read = f.conversion.read
     if f.default is not None:
         text = f"({text} or {f.default!r})"
-    elif f.conversion.annotation in ("str", "bytes", "Hex") or f.conversion.annotation.startswith("list"):
+    elif f.conversion.annotation in ("str", "Base64", "Hex") or f.conversion.annotation.startswith(("list", "Varied")):
         text = f"({text} or '')"
     return read.replace("{}", text).replace("E)", f"{element})") if f.conversion.context else read.replace("{}", text)
 
@@ -448,6 +448,8 @@ def emit(plan: Plan, *, paced: bool = False) -> str:
     """The source of the readers. It expects the classes in its globals and defines ``ROOTS``."""
     source = _ReaderSource(plan, paced=paced)
     source.line(_HEAD)
+    for union in unions(plan):
+        source.line(union.source())
     for c in plan.classes:
         if not c.group and not c.abstract:
             source.reader(c)

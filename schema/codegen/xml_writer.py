@@ -142,13 +142,15 @@ class _Writer(Source):
             self.flush()
             with self.block(f"if {x}:"):
                 if f.nillable:
-                    with self.block(f"for x in {x}:"):
+                    with self.block(f"for x in items({x}):"):
                         self.one(f, "x")
                         self.flush()
                 else:
                     inner = _Writer(self.names, paced=self.paced)
                     inner.element(f, "x")
-                    self.line(f"s += J([f'{inner.piece}' for x in {f'pace({x})' if self.paced else x}])")
+                    self.line(
+                        f"s += J([f'{inner.piece}' for x in {f'pace(items({x}))' if self.paced else f'items({x})'}])"
+                    )
         elif sure:
             if f.nillable:
                 self.flush()
@@ -234,7 +236,7 @@ class _Writer(Source):
         for f in c.of("mixed"):
             other = f"w{f.target.number}(x)" if f.target is not None else "esc(x)"
             self.flush()
-            self.line(f"s += J([esc(x) if x.__class__ is str else {other} for x in o.{f.name}])")
+            self.line(f"s += J([esc(x) if x.__class__ is str else {other} for x in items(o.{f.name})])")
         if c.model is not None:
             self.model(c.model, sure=True)
 

@@ -21,6 +21,7 @@ import msgspec
 from lxml import etree
 
 from schema.errors import LimitExceeded, Problem, ValidationError
+from schema.json.natural import json_name
 from schema.runtime.offload import begin, pace
 from schema.runtime.release import let_go
 from schema.runtime.writing import esc, esc_attribute
@@ -136,7 +137,7 @@ def _checked(name: str, where: str) -> str:
 
 def _element(out: list[str], name: str, value: Any, where: str) -> None:
     if not isinstance(value, dict):
-        raise _wrong(f"Expected an object, got `{type(value).__name__}`", where)
+        raise _wrong(f"Expected an object, got `{json_name(value)}`", where)
     out.append(f"<{_checked(name, where)}")
     for member, inner in value.items():
         if member == "@xmlns":

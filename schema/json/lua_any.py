@@ -14,6 +14,8 @@ from typing import Any
 
 import msgspec
 
+from schema.json.natural import json_name
+
 __all__ = ["any_from_text", "any_to_text"]
 
 _PLAIN = re.compile(r"any_ns\d+")
@@ -54,7 +56,7 @@ def any_to_text(element: list[Any]) -> str:
 def any_from_text(text: Any) -> list[Any]:
     """The element in the natural mapping. Raises ValueError, TypeError or msgspec.DecodeError."""
     if not isinstance(text, str):
-        raise TypeError(f"got `{type(text).__name__}`")
+        raise TypeError(f"got `{json_name(text)}`")
     value = msgspec.json.decode(text)
     if not isinstance(value, list):
         raise ValueError("an element is an array")

@@ -6,7 +6,8 @@
 * an array exactly where there may be more than one; a group that repeats is an array of objects, which keeps the order;
   mixed content is an array of texts and objects; what a wildcard lets through is ``[name, attributes, content]``;
 * numbers and booleans as such; integers beyond 53 bits, decimals, NaN and the infinities as strings; everything else by
-  its text in XML. Names are ``{namespace}local``.
+  its text in XML. Names are ``{namespace}local``. null is xsi:nil and nothing else: what is absent is left out;
+* what is a string is read as strictly as in XML: no exponent in a decimal, white space around it at most.
 
 msgspec does all of it: the classes are named and typed for it, and the values that it does not know come here. What it
 decodes is written as XML and judged there, so JSON is valid exactly when its XML is.
@@ -16,18 +17,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from schema import values as v
 from schema.errors import LimitExceeded, Problem, ValidationError
+from schema.json.nulls import refuse_nulls
 
 if TYPE_CHECKING:
     from schema.codegen.plan import Class, Field, Plan
 
 __all__ = ["Natural", "json_path"]
 
+_WHITE = " \t\n\r"
 _DIGITS = re.compile(r"[+-]?\d+", re.ASCII)
 _FLOAT = re.compile(r"(\+|-)?(\d+(\.\d*)?|\.\d+)([Ee](\+|-)?\d+)?|-?INF|NaN", re.ASCII)
 
@@ -35,15 +39,23 @@ _FLOAT = re.compile(r"(\+|-)?(\d+(\.\d*)?|\.\d+)([Ee](\+|-)?\d+)?|-?INF|NaN", re
 def _integer(value: object) -> int:
     if type(value) is int:
         return v.big(value)
-    if isinstance(value, str) and _DIGITS.fullmatch(value):
+    if isinstance(value, str) and _DIGITS.fullmatch(value.strip(_WHITE)):
         return v.read_int(value)
     raise ValueError("Expected an integer, or one as a string")
 
 
+def _decimal(value: object) -> Decimal:
+    if type(value) in (int, Decimal):
+        return v.read_decimal(v.write_decimal(value))  # type: ignore[arg-type] # checked above
+    if isinstance(value, str):
+        return v.read_decimal_strictly(value)
+    raise ValueError("Expected a decimal number, or one as a string")
+
+
 def _float(value: object) -> float:
-    if type(value) in (int, float):
-        return v.read_float(repr(value))
-    if isinstance(value, str) and _FLOAT.fullmatch(value):
+    if type(value) in (int, Decimal):
+        return v.read_float(str(value))
+    if isinstance(value, str) and _FLOAT.fullmatch(value.strip(_WHITE)):
         return v.read_float(value)
     raise ValueError("Expected a number, or one as a string")
 
@@ -51,16 +63,35 @@ def _float(value: object) -> float:
 def _text(read: Callable[[str], Any]) -> Callable[[object], Any]:
     def decode(value: object) -> Any:
         if not isinstance(value, str):
-            raise ValueError(f"Expected `str`, got `{type(value).__name__}`")
+            raise ValueError(f"Expected `str`, got `{json_name(value)}`")
         return read(value)
 
     return decode
 
 
+def _varied(value: object) -> Any:
+    if isinstance(value, list):
+        return [_varied(one) for one in value]
+    if isinstance(value, dict):
+        raise ValueError("Expected a string, a number or a boolean, got `object`")
+    return value
+
+
+def json_name(value: object) -> str:
+    """What JSON calls a value of this type."""
+    for kind, name in ((bool, "boolean"), (str, "string"), (int, "number"), (list, "array"), (dict, "object")):
+        if isinstance(value, kind):
+            return name
+    return "null" if value is None else "number"
+
+
 _DECODE: Mapping[Any, Callable[[Any], Any]] = {
+    v.Exact: _decimal,
+    v.Varied: _varied,
     v.Integer: _integer,
     v.Float: _float,
-    v.Hex: _text(v.read_hex),
+    v.Hex: _text(v.read_hex_strictly),
+    v.Base64: _text(v.read_base64_strictly),
     v.Date: _text(v.read_date_strictly),
     v.DateTime: _text(v.read_datetime_strictly),
     v.Time: _text(v.read_time_strictly),
@@ -70,12 +101,16 @@ _DECODE: Mapping[Any, Callable[[Any], Any]] = {
 
 
 def _decode(kind: Any, value: Any) -> Any:
+    if value is None:
+        raise ValueError("Got `null`: what is absent is left out")
     return _DECODE[kind](value)
 
 
 def _encode(value: Any) -> Any:
     if isinstance(value, float):
         return v.write_float(float(value))
+    if isinstance(value, Decimal):
+        return v.write_decimal(value)
     if isinstance(value, bytes):
         return v.write_hex(bytes(value))
     return str(value)
@@ -89,13 +124,17 @@ class Natural:
     """Encodes and decodes the objects of one root element. ``kind`` is the type of its objects, for msgspec."""
 
     def __init__(self, kind: Any) -> None:
-        self._decoder = msgspec.json.Decoder(kind, dec_hook=_decode)
+        self._kind = kind
+        self._decoder = msgspec.json.Decoder(kind, dec_hook=_decode, float_hook=Decimal)
         self.encode = _encoder.encode
 
     def decode(self, data: bytes | str) -> Any:
         """The object, not judged yet. Raises ValidationError when the JSON is of another shape than the classes."""
         try:
-            return self._decoder.decode(data)
+            value = self._decoder.decode(data)
+            if (b"null" if isinstance(data, bytes) else "null") in data:  # type: ignore[operator] # both are the same
+                refuse_nulls(self._kind, data)
+            return value
         except msgspec.ValidationError as error:
             raise ValidationError([_problem(str(error))]) from None
         except msgspec.DecodeError as error:

@@ -156,7 +156,9 @@ class _Reader:
         elif variety == "union":
             while getattr(source, "member_types", None) is None:
                 source = _base(source)
-            members = tuple(self.key(m, f"{key}/member{i}") for i, m in enumerate(source.member_types, 1))
+            # Those that memberTypes names come first (part 2, 4.1.2); xmlschema has them last.
+            ordered = sorted(source.member_types, key=lambda m: m.name is None)
+            members = tuple(self.key(m, f"{key}/member{i}") for i, m in enumerate(ordered, 1))
         primitive = ""
         if variety == "atomic" and builtin not in ("anySimpleType", "anyAtomicType"):
             primitive = c.local(t.primitive_type.name) if t.primitive_type is not None else ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import re
 from collections.abc import Sequence
 
@@ -11,7 +10,7 @@ from lxml import etree
 from schema.errors import Problem
 from schema.model.components import local
 
-__all__ = ["describe", "readable_path"]
+__all__ = ["describe", "readable_path", "strip_values"]
 
 # SCHEMAV_CVC_MAXEXCLUSIVE_VALID and the like; these words have capitals inside in the standard's names.
 _CAPITALS = {
@@ -21,6 +20,7 @@ _CAPITALS = {
 }  # fmt: skip
 _PREFIX = re.compile(r"^Element '[^']*'(?:, attribute '([^']*)')?: (?:\[facet '[^']*'\] )?")
 _VALUE = re.compile(r"^The value '(.*?)' |^'(.*?)' is not a valid value", re.DOTALL)
+_WHITE = " \t\n\r"
 _STEP = re.compile(r"([^@\[\]]+)(?:\[(\d+)\])?")
 
 
@@ -55,23 +55,37 @@ def readable_path(element: etree._Element) -> str:
     return "/" + "/".join(reversed(steps))
 
 
-def _find(root: etree._Element, path: str) -> etree._Element | None:
-    """The element behind libxml2's path, such as ``/*/*[2]/ns1:item[3]/qty``.
+class _Finder:
+    """Finds the elements behind libxml2's paths, such as ``/*/*[2]/ns1:item[3]/qty``.
 
     Not by XPath: what a prefix means is for the document to say, and it may say otherwise further down.
     """
-    node: etree._Element | None = None
-    for step in path.strip("/").split("/"):
-        parts = _STEP.fullmatch(step)
-        if parts is None:  # an attribute
-            break
-        name, number = parts[1], int(parts[2] or 1)
-        among = [root] if node is None else node
-        named = (e for e in among if name == "*" or name == _qualified(e))
-        node = next(itertools.islice(named, number - 1, None), None)
-        if node is None:
+
+    def __init__(self, root: etree._Element) -> None:
+        self._found: dict[str, etree._Element | None] = {"": None}
+        self._children: dict[tuple[str, str], list[etree._Element]] = {}
+        self._root = root
+
+    def find(self, path: str) -> etree._Element | None:
+        """The element, or that of the attribute; None when there is none."""
+        if path not in self._found:
+            above, _, step = path.rpartition("/")
+            parts = _STEP.fullmatch(step)
+            if parts is None:  # an attribute
+                return self.find(above)
+            self._found[path] = self._child(above, parts[1], int(parts[2] or 1))
+        return self._found[path]
+
+    def _child(self, above: str, name: str, number: int) -> etree._Element | None:
+        parent = self.find(above)
+        if parent is None and above:
             return None
-    return node
+        named = self._children.get((above, name))
+        if named is None:
+            among = [self._root] if parent is None else parent
+            named = [e for e in among if name == "*" or name == _qualified(e)]
+            self._children[above, name] = named
+        return named[number - 1] if number <= len(named) else None
 
 
 def _qualified(element: etree._Element) -> str:
@@ -82,13 +96,14 @@ def _qualified(element: etree._Element) -> str:
 def describe(entries: Sequence[etree._LogEntry], root: etree._Element | None, limit: int) -> tuple[list[Problem], int]:
     """Problems of the first ``limit`` entries, and how many are left."""
     problems = []
+    finder = _Finder(root) if root is not None else None
     for entry in entries[:limit]:
         message = entry.message.strip()
         prefix = _PREFIX.match(message)
         attribute = prefix[1] if prefix else None
         if prefix:
             message = message[prefix.end() :]
-        element = _find(root, entry.path) if entry.path and root is not None else None
+        element = finder.find(entry.path) if entry.path and finder is not None else None
         path = readable_path(element) if element is not None else ""
         if attribute:
             path += f"/@{local(attribute)}"
@@ -96,3 +111,28 @@ def describe(entries: Sequence[etree._LogEntry], root: etree._Element | None, li
         text = next((group for group in value.groups() if group is not None), None) if value else None
         problems.append(Problem(_code(entry.type_name), message, path, entry.line or None, text))
     return problems, max(0, len(entries) - limit)
+
+
+def strip_values(entries: Sequence[etree._LogEntry], root: etree._Element) -> bool:
+    """Takes away the white space around values that libxml2 finds no values of their atomic type. Whether there is any.
+
+    By the standard all types of which a text may be no value collapse white space (part 2, 4.3.6); libxml2 forgets it
+    for dates, times and durations.
+    """
+    finder = _Finder(root)
+    found = False
+    for entry in entries:
+        if entry.type_name != "SCHEMAV_CVC_DATATYPE_VALID_1_2_1" or not entry.path:
+            continue
+        element, prefix = finder.find(entry.path), _PREFIX.match(entry.message.strip())
+        if element is None or prefix is None:
+            continue
+        name = prefix[1]
+        text = element.text if name is None else element.get(name)
+        if text is not None and text != text.strip(_WHITE):
+            found = True
+            if name is None:
+                element.text = text.strip(_WHITE)
+            else:
+                element.set(name, text.strip(_WHITE))
+    return found

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from decimal import Decimal
 from typing import Any
 
 from lxml import etree
@@ -12,6 +11,7 @@ from msgspec import UNSET
 from schema.model.components import XSI as _XSI_NAMESPACE
 from schema.runtime.offload import pace
 from schema.runtime.release import LONG, Many, many
+from schema.runtime.union import union_reader
 from schema.values import (
     BOOLEANS,
     AnyElement,
@@ -26,6 +26,7 @@ from schema.values import (
     read_base64,
     read_date,
     read_datetime,
+    read_decimal,
     read_float,
     read_hex,
     read_int,
@@ -41,7 +42,6 @@ __all__ = [
     "TRUE",
     "UNSET",
     "XSI",
-    "Decimal",
     "Duration",
     "GDay",
     "GMonth",
@@ -58,6 +58,7 @@ __all__ = [
     "read_base64",
     "read_date",
     "read_datetime",
+    "read_decimal",
     "read_float",
     "read_hex",
     "read_int",
@@ -66,6 +67,7 @@ __all__ = [
     "read_time",
     "replace",
     "tag_test",
+    "union_reader",
 ]
 
 XSI = f"{{{_XSI_NAMESPACE}}}"

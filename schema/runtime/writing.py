@@ -13,6 +13,7 @@ from typing import Any
 from msgspec import UNSET
 
 from schema.runtime.offload import pace
+from schema.runtime.union import write_union
 from schema.values import (
     WRITE_BOOLEAN,
     AnyElement,
@@ -32,6 +33,7 @@ __all__ = [
     "by_class",
     "esc",
     "esc_attribute",
+    "items",
     "pace",
     "write_any",
     "write_any_as",
@@ -41,7 +43,9 @@ __all__ = [
     "write_float",
     "write_hex",
     "write_int",
+    "write_list",
     "write_names",
+    "write_union",
 ]
 
 J = "".join
@@ -50,7 +54,7 @@ J = "".join
 def esc(text: str) -> str:
     """Text in content. Carriage returns are kept from XML's line end rule."""
     if text.isalnum():
-        return text
+        return text + ""  # bytes have isalnum, too
     if "&" in text:
         text = text.replace("&", "&amp;")
     if "<" in text:
@@ -65,12 +69,27 @@ def esc(text: str) -> str:
 def esc_attribute(text: str) -> str:
     """Text in an attribute between double quotes. White space is kept from XML's attribute value rule."""
     if text.isalnum():
-        return text
+        return text + ""
     text = esc(text)
     if '"' in text:
         text = text.replace('"', "&quot;")
     if not text.isprintable():
         text = text.replace("\t", "&#9;").replace("\n", "&#10;")
+    return text
+
+
+def items(value: Any) -> Any:
+    """The same, if it is a list: a text has items, too. Raises TypeError."""
+    if isinstance(value, list | tuple):
+        return value
+    raise TypeError(f"list expected, not {type(value).__name__}")
+
+
+def write_list(items: list[str]) -> str:
+    """The text of a list. Raises ValueError for an item that would not be one there."""
+    text = " ".join(items)
+    if items and (text.count(" ") != len(items) - 1 or "" in items or any(c in text for c in "\t\n\r")):
+        raise ValueError("an item of a list is empty or holds white space")
     return text
 
 

@@ -185,7 +185,10 @@ def make(plan: Plan, classes: Any, root: str, *, optional: int = 3) -> Any:
         assert f.conversion is not None
         if f.conversion.context:
             return QName("", text)
-        return eval(f.conversion.read.replace("{}", "text"), {**vars(reading), "text": text})
+        scope = {**vars(reading), "text": text}
+        for union in f.conversion.unions:
+            exec(union.source(), scope)
+        return eval(f.conversion.read.replace("{}", "text"), scope)
 
     try:
         return _Sampler(plan, classes, read, optional).value(plan.roots[root].field, ())

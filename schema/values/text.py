@@ -10,19 +10,27 @@ import base64
 import math
 import re
 from decimal import Decimal
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 __all__ = [
     "BOOLEANS",
     "WRITE_BOOLEAN",
+    "Base64",
+    "Exact",
     "Float",
     "Hex",
     "Integer",
+    "Varied",
     "big",
     "collapse",
+    "is_hex",
     "read_base64",
+    "read_base64_strictly",
+    "read_decimal",
+    "read_decimal_strictly",
     "read_float",
     "read_hex",
+    "read_hex_strictly",
     "read_int",
     "replace",
     "write_base64",
@@ -32,6 +40,7 @@ __all__ = [
     "write_int",
 ]  # fmt: skip
 
+T = TypeVar("T")
 _SPACE = re.compile("[ \t\n\r]+")
 _EACH = str.maketrans("\t\n\r", "   ")
 
@@ -82,6 +91,7 @@ class _Hex(bytes):
 
 
 _EXACT = 1 << 53
+_DIGITS = 10_000  # before or after the point of a decimal with an exponent
 
 
 def big(value: int) -> int:
@@ -99,6 +109,39 @@ def read_float(text: str) -> float:
     """xs:float and xs:double."""
     value = float(text)
     return value if value - value == 0 else _Special(value)
+
+
+def read_decimal_strictly(text: str) -> Decimal:
+    """xs:decimal from a text that nobody has judged. Raises ValueError."""
+    return read_decimal(_strictly(_DECIMAL, text, "a decimal number such as -1.50"))
+
+
+def read_hex_strictly(text: str) -> bytes:
+    """xs:hexBinary from a text that nobody has judged. Raises ValueError."""
+    return read_hex(_strictly(_HEX, text, "pairs of hexadecimal digits"))
+
+
+def read_base64_strictly(text: str) -> bytes:
+    """xs:base64Binary from a text that nobody has judged. Raises ValueError."""
+    return read_base64(_strictly(_BASE64, "".join(text.split()) if text.isascii() else text, "base64"))
+
+
+def _strictly(form: re.Pattern[str], text: str, example: str) -> str:
+    text = text.strip(" \t\n\r")
+    if not form.fullmatch(text):
+        raise ValueError(f"Expected {example}, got {text[:40]!r}")
+    return text
+
+
+_DECIMAL = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)", re.ASCII)
+_HEX = re.compile(r"([0-9A-Fa-f]{2})*")
+# The bits that the last character leaves over are zero (part 2, 3.2.16).
+_BASE64 = re.compile(r"([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}[AEIMQUYcgkosw048]=|[A-Za-z0-9+/][AQgw]==)?")
+
+
+def is_hex(value: bytes) -> bool:
+    """Whether a reader has read these bytes from xs:hexBinary."""
+    return type(value) is _Hex
 
 
 def read_hex(text: str) -> bytes:
@@ -132,11 +175,28 @@ def write_int(value: int) -> str:
     return int.__repr__(value)
 
 
+class _Fine(Decimal):
+    """A decimal whose ``str`` has an exponent: msgspec asks how to encode it, and so JSON has the text of XML."""
+
+    __slots__ = ()
+
+
+def read_decimal(text: str) -> Decimal:
+    """xs:decimal."""
+    return Decimal(text) if ".000000" not in text else _Fine(text)
+
+
 def write_decimal(value: Decimal | int) -> str:
-    """Never with an exponent, which xs:decimal does not know; an int will do, too."""
-    if type(value) is Decimal:
+    """Never with an exponent, which xs:decimal does not know; an int will do, too. Raises ValueError for what would
+    have more than 10,000 digits.
+    """
+    if type(value) is Decimal or type(value) is _Fine:
         text = str(value)
-        return text if "E" not in text else format(value, "f")
+        if "E" not in text:
+            return text
+        if abs(value.adjusted()) > _DIGITS:
+            raise ValueError(f"{text} would have more than {_DIGITS} digits")
+        return format(value, "f")
     return write_int(value)  # type: ignore[arg-type] # which refuses whatever is no int
 
 
@@ -153,6 +213,9 @@ if TYPE_CHECKING:
     Integer: TypeAlias = int
     Float: TypeAlias = float
     Hex: TypeAlias = bytes
+    Base64: TypeAlias = bytes
+    Exact: TypeAlias = Decimal
+    Varied: TypeAlias = T  # of what stands in the brackets
 else:
     # To msgspec, types of their own, so that it asks how to decode them.
     class _Like(type):
@@ -168,6 +231,24 @@ else:
         """``float``; in JSON a number, or one of the strings NaN, INF, -INF."""
 
         KIND = float
+
+    class Varied(metaclass=_Like):
+        """A value of a union of several kinds; in JSON what it would be alone."""
+
+        KIND = object
+
+        def __class_getitem__(cls, kinds):
+            return cls
+
+    class Exact(metaclass=_Like):
+        """``Decimal``; in JSON its text, or a number."""
+
+        KIND = Decimal
+
+    class Base64(metaclass=_Like):
+        """``bytes``; in JSON in base64."""
+
+        KIND = bytes
 
     class Hex(metaclass=_Like):
         """``bytes``; in JSON hexadecimal digits."""

@@ -1,0 +1,67 @@
+"""JSON nulls where nothing can be nil.
+
+null is xsi:nil, and what is absent is left out; but to msgspec a field that is None when it is absent may be null, too.
+So a text with a null in it (few have one) is decoded once more, without types, and compared with the classes.
+"""
+
+from __future__ import annotations
+
+import functools
+import types
+from collections.abc import Iterator
+from typing import Any, Union, get_args, get_origin
+
+import msgspec
+
+from schema.errors import Problem, ValidationError
+
+__all__ = ["refuse_nulls"]
+
+TAG = "@xsi:type"
+
+
+@functools.cache
+def _fields(cls: Any) -> dict[str, tuple[Any, bool]]:
+    """Of each member the type, and whether it may be null."""
+    found = {}
+    for f in msgspec.structs.fields(cls):
+        absent_is_none = not f.required and f.default is None
+        found[f.encode_name] = (f.type, not absent_is_none and type(None) in _members(f.type))
+    return found
+
+
+def _members(kind: Any) -> tuple[Any, ...]:
+    return get_args(kind) if get_origin(kind) in (Union, types.UnionType) else (kind,)
+
+
+def _wrong(kind: Any, value: Any, path: str) -> Iterator[str]:
+    members = _members(kind)
+    if isinstance(value, list):
+        items = [inner for member in members if get_origin(member) is list for inner in get_args(member)]
+        for number, one in enumerate(value):
+            if one is None and items and type(None) not in _members(items[0]):
+                yield f"{path}[{number}]"
+            elif one is not None and items:
+                yield from _wrong(items[0], one, f"{path}[{number}]")
+    elif isinstance(value, dict):
+        classes = [m for m in members if isinstance(m, type) and issubclass(m, msgspec.Struct)]
+        tagged = [m for m in classes if m.__struct_config__.tag == value.get(TAG, ...)]
+        for name, (inner, nullable) in _fields((tagged or classes)[0]).items() if classes else ():
+            if name in value:
+                at = f"{path}.{name}" if path else name
+                if value[name] is not None:
+                    yield from _wrong(inner, value[name], at)
+                elif not nullable:
+                    yield at
+
+
+def refuse_nulls(kind: Any, data: bytes | str) -> None:
+    """Raises ValidationError for every null in a text that can be decoded as ``kind`` and says null where it cannot be
+    nil.
+    """
+    problems = [
+        Problem("wrong-type", "Got `null`: what is absent is left out", path)
+        for path in _wrong(kind, msgspec.json.decode(data), "")
+    ]
+    if problems:
+        raise ValidationError(problems[:100], more=max(0, len(problems) - 100))
