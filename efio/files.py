@@ -268,6 +268,12 @@ def _in_turn(base: type, name: str) -> Callable[..., Any]:
     return method
 
 
+def _flush_all(self: Any) -> None:
+    """Returns when the file below has it all, and a file that is written behind the system, too. OSError."""
+    _flush_buffer(self)
+    self.raw.flush()  # io.BufferedWriter only writes to it
+
+
 def _layer(base: type) -> type:
     """The standard library's class, entered by one greenlet or thread at a time."""
 
@@ -286,6 +292,8 @@ def _layer(base: type) -> type:
 
 BufferedReader: Any = _layer(io.BufferedReader)
 BufferedWriter: Any = _layer(io.BufferedWriter)
+_flush_buffer = BufferedWriter.flush
+BufferedWriter.flush = _flush_all
 BufferedRandom: Any = _layer(io.BufferedRandom)
 TextIOWrapper: Any = _layer(io.TextIOWrapper)
 

@@ -103,6 +103,19 @@ def test_a_waiting_greenlet_lets_others_run(tmp_path: Path, gate: threading.Even
     assert in_thread(work, hub=True).result(PATIENCE) == ["others ran", "written"]
 
 
+@pytest.mark.parametrize("mode", ["wb", "w"])
+def test_flushing_a_buffered_file_waits(tmp_path: Path, gate: threading.Event, mode: str) -> None:
+    """io.BufferedWriter's flush would leave it with the file below, which only notes it."""
+    with efio.open(tmp_path / "f", mode, write_behind=1000) as file:
+        file.write("text" if mode == "w" else b"text")
+        flushing = in_thread(file.flush)
+        with pytest.raises(TimeoutError):
+            flushing.result(0.05)
+        gate.set()
+        flushing.result(PATIENCE)
+        assert (tmp_path / "f").read_text() == "text"
+
+
 def test_a_late_error_is_raised_by_every_later_call_and_by_close() -> None:
     file = efio.open("/dev/full", "wb", 0, write_behind=1000)
     file.write(b"it seems to have been written")

@@ -18,6 +18,7 @@ SUITES = [
     "test_offload.py",
     "test_streams.py",
     "test_behind.py",
+    "test_original_defects.py",
     "test_os.py",
     "test_futures.py",
     "test_pool.py",
