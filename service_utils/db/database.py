@@ -14,7 +14,7 @@ from greenlet import getcurrent
 from service_utils.db.errors import ConnectionLost, TransactionRollback
 from service_utils.db.queries import Queries
 from service_utils.db.rows import Result
-from service_utils.db.session import Isolation, Options, Session, SessionConnector
+from service_utils.db.session import Isolation, Notification, Options, Session, SessionConnector
 from service_utils.db.transaction import Transaction
 from service_utils.pool import Lease, Pool, PoolStatistics
 from service_utils.waiting import in_greenlet
@@ -128,6 +128,30 @@ class Database(Queries):
         if (tx := self._current()) is not None:
             return tx._run_together(text, values)
         return self._with_session(Session.run_together, text, values)
+
+    def _copy_in(self, table: str | tuple[str, ...], columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> int:
+        with self.transaction() as tx:
+            return tx._copy_in(table, columns, rows)
+
+    def _copy_out(self, text: str) -> Iterator[bytes]:
+        with Transaction(self, Options(), None, ambient=False) as tx:
+            yield from tx._copy_out(text)
+
+    def listen(self, *channels: str, timeout: float | None = None) -> Iterator[Notification]:
+        """What is sent to these channels by NOTIFY, as it comes; ends after ``timeout`` seconds (None: never).
+
+        PostgreSQL alone. It has a connection of its own as long as it is used. ConnectionLost when that breaks: what is
+        sent until it listens again is not heard.
+        """
+        lease = self.pool.acquire()
+        try:
+            yield from lease.connection.listen(channels, timeout)
+        finally:
+            lease.discard()
+
+    def notify(self, channel: str, payload: str = "") -> None:
+        """Sends to those who listen, when the transaction (if any) is committed. PostgreSQL alone."""
+        self.query("select pg_notify(:channel, :payload)", channel=channel, payload=payload)
 
     def _with_session(self, method: Callable[..., T], *arguments: Any) -> T:
         lease = self.pool.acquire()

@@ -30,6 +30,10 @@ class Queries(ABC):
     @abstractmethod
     def _run_together(self, text: str, values: Sequence[Sequence[Any]]) -> list[Result]: ...
     @abstractmethod
+    def _copy_in(self, table: str | tuple[str, ...], columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> int: ...
+    @abstractmethod
+    def _copy_out(self, text: str) -> Iterator[bytes]: ...
+    @abstractmethod
     def _stream(self, text: str, values: Sequence[Any], batch: int) -> Iterator[Result]: ...
 
     def query(self, sql: str, params: Parameters | None = None, /, *, into: Any = dict, **named: Any) -> list[Any]:
@@ -88,6 +92,17 @@ class Queries(ABC):
         text, values = plan(sql, self.dialect).bind(named if params is None else params)
         for result in self._stream(text, values, batch):
             yield from make_rows(into, result.columns, result.rows)
+
+    def copy_in(self, table: str | tuple[str, ...], columns: Sequence[str], rows: Iterable[Sequence[Any]], /) -> int:
+        """Many rows into a table, each with the values of ``columns`` in their order; how many.
+
+        By COPY in PostgreSQL, by statements with a thousand rows each elsewhere.
+        """
+        return self._copy_in(table, columns, rows)
+
+    def copy_out(self, sql: str, /) -> Iterator[bytes]:
+        """What ``copy ... to stdout`` gives, piece by piece. PostgreSQL alone. No parameters, by PostgreSQL's rules."""
+        return self._copy_out(sql)
 
     def insert(self, table: str | tuple[str, ...], row: Mapping[str, Any], /) -> int:
         """Inserts one row, given by column."""

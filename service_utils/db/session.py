@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from service_utils.db.errors import error_for
 from service_utils.db.rows import Result
 from service_utils.pool import Connector
+from service_utils.sql.plans import quote_identifier
 
-__all__ = ["Isolation", "Options", "Session", "SessionConnector"]
+__all__ = ["DEFAULT", "Isolation", "Notification", "Options", "Session", "SessionConnector"]
 
 Isolation = Literal["read uncommitted", "read committed", "repeatable read", "serializable"]
 ISOLATIONS = ("read uncommitted", "read committed", "repeatable read", "serializable")
@@ -35,6 +38,21 @@ class Options:
 
 
 DEFAULT = Options()
+
+
+@dataclass(frozen=True)
+class Notification:
+    """What was sent by NOTIFY."""
+
+    channel: str
+    payload: str
+    pid: int  #: of the server's process that has sent it
+
+
+def _batches(rows: Iterable[Sequence[Any]], size: int = 1000) -> Iterator[list[Sequence[Any]]]:
+    iterator = iter(rows)
+    while batch := list(itertools.islice(iterator, size)):
+        yield batch
 
 
 class Session(ABC):
@@ -83,6 +101,19 @@ class Session(ABC):
     def run_together(self, text: str, values: Sequence[Sequence[Any]]) -> list[Result]:
         """The same query with several sets of values; in one round trip, where the engine can."""
         return [self.run(text, each) for each in values]
+
+    def copy_in(self, table: str | tuple[str, ...], columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> int:
+        """Many rows into a table, by the fastest way that the engine has; how many."""
+        names = ", ".join(quote_identifier(column, self.dialect) for column in columns)
+        places = ", ".join("%s" if self.dialect == "mysql" else "?" for _ in columns)
+        text = f"insert into {quote_identifier(table, self.dialect)} ({names}) values ({places})"
+        return sum(self.run_many(text, batch) for batch in _batches(rows))
+
+    def copy_out(self, text: str) -> Iterator[bytes]:
+        raise error_for("0A000", "COPY ... TO STDOUT is PostgreSQL's alone", self.dialect)
+
+    def listen(self, channels: Sequence[str], timeout: float | None) -> Iterator[Notification]:
+        raise error_for("0A000", "LISTEN is PostgreSQL's alone", self.dialect)
 
     def savepoint(self, name: str) -> None:
         self.run(f"savepoint {name}", ())

@@ -187,6 +187,17 @@ class Transaction(Queries):
         together: list[Result] = self._alone(self._usable().run_together, text, values)
         return together
 
+    def _copy_in(self, table: str | tuple[str, ...], columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> int:
+        return int(self._alone(self._usable().copy_in, table, columns, rows))
+
+    def _copy_out(self, text: str) -> Iterator[bytes]:
+        pieces = self._usable().copy_out(text)
+        try:
+            while (piece := self._alone(next, pieces, None)) is not None:
+                yield piece
+        finally:
+            pieces.close()  # type: ignore[attr-defined]  # a generator
+
     def _stream(self, text: str, values: Sequence[Any], batch: int) -> Iterator[Result]:
         pieces = self._usable().stream(text, values, batch)
         try:

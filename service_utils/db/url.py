@@ -59,6 +59,13 @@ def connector_for(
         if path != ":memory:":
             path = os.path.abspath(path)
         return SqliteConnector(SqliteSettings(path, statement_timeout, lock_timeout or 5.0, read_only))
+    if kind == "postgresql":
+        try:
+            from service_utils.db.postgresql import PostgresqlConnector, PostgresqlSettings
+        except ImportError as error:
+            raise ImportError(f"PostgreSQL needs psycopg: pip install 'evpy[postgresql]' ({error})") from error
+        address = parse_network_url(url, 5432)
+        return PostgresqlConnector(PostgresqlSettings(address, statement_timeout, lock_timeout, connect_timeout))
     raise ValueError(f"{kind} is not there yet")
 
 
@@ -71,8 +78,8 @@ def parse_network_url(url: str, default_port: int) -> Address:
         raise ValueError("the URL of the database has a port that is no number from 1 to 65535") from None
     options = dict(parse_qsl(parts.query, keep_blank_values=True))
     host = unquote(parts.hostname or "") or options.pop("host", "localhost")
-    if "/" in (parts.hostname or "") or "%2f" in parts.netloc.lower():
-        host = unquote(parts.netloc.rpartition("@")[2])
+    if "%2f" in (place := parts.netloc.rpartition("@")[2]).lower():  # a folder: its case matters
+        host = unquote(place.partition(":")[0])
     return Address(
         host, port, unquote(parts.username or "") or options.pop("user", ""), unquote(parts.password or ""),
         unquote(parts.path.lstrip("/")), tuple(options.items()),

@@ -194,10 +194,3 @@ def test_a_closed_database_says_so(url: str) -> None:
         db.query("select 1")
     with pytest.raises(Exception, match="closed"):
         db.query("select 1")
-
-
-@pytest.mark.parametrize("wrong", ["", "nothing", "oracle://x", "sqlite:", "sqlite://host/x", "sqlite:x?cache=1"])
-def test_urls_that_are_none_are_refused(wrong: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DATABASE_URL", wrong or "x")
-    with pytest.raises(ValueError, match=r"URL of a database|names no file|no option"):
-        connect(wrong or None)

@@ -19,10 +19,11 @@ from forks import ended_well, in_child
 from service_utils.db import Database, connect
 from service_utils.db.errors import LockTimeout, ReadOnlyViolation, StatementTimeout
 
+pytestmark = pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
 ENDLESS = "with recursive n(x) as (select 1 union all select x + 1 from n) select count(*) from n"
 
 
-def test_without_an_argument_there_is_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_an_argument_there_is_a_file(engine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("DATABASE_URL", raising=False)
     with connect() as db:
@@ -32,7 +33,7 @@ def test_without_an_argument_there_is_a_file(tmp_path: Path, monkeypatch: pytest
     assert (tmp_path / "database.sqlite").exists()
 
 
-def test_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_in_memory(engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DATABASE_URL", "sqlite::memory:")
     with connect() as db:
         db.execute("create table t (x integer)")

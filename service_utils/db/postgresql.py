@@ -1,0 +1,361 @@
+"""PostgreSQL, by psycopg 3, which waits on the hub of whoever uses the connection.
+
+psycopg's protocol is a generator that says for what it waits; ``_Connection.wait`` drives it with the watchers of a
+``Waits``. So a connection works in greenlets of any hub and in plain threads, without monkey patching. Statements that
+come again are prepared by psycopg (from the fifth time on). What was interrupted leaves the connection in the middle
+of its protocol, which libpq tells (PQTRANS_ACTIVE): it is ended, and the server is asked to cancel what it was doing.
+
+A server that says nothing for ``statement_timeout`` and a grace of some seconds is given up.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import itertools
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from time import monotonic
+from typing import Any
+
+import psycopg
+from psycopg import RawCursor, RawServerCursor, pq
+from psycopg.conninfo import make_conninfo
+from psycopg.rows import tuple_row
+from psycopg.types.json import JsonbDumper
+
+from efio import default_pool
+from service_utils.db.errors import DatabaseError, StatementTimeout, TransactionAborted, error_for
+from service_utils.db.rows import Result
+from service_utils.db.session import Notification, Options, Session, SessionConnector
+from service_utils.db.url import Address
+from service_utils.sql.plans import quote_identifier
+from service_utils.waiting import READ, Waits, in_greenlet
+
+__all__ = ["PostgresqlConnector", "PostgresqlSettings"]
+
+GRACE = 5.0  # seconds that the server gets beyond the time after which it should have given up by itself
+_IDLE, _ACTIVE, _INERROR = (
+    int(s) for s in (pq.TransactionStatus.IDLE, pq.TransactionStatus.ACTIVE, pq.TransactionStatus.INERROR)
+)
+_OK = int(pq.ConnStatus.OK)
+_names = itertools.count(1)
+
+
+@dataclass(frozen=True)
+class PostgresqlSettings:
+    """Times in seconds."""
+
+    address: Address
+    statement_timeout: float | None = 60.0
+    lock_timeout: float | None = None
+    connect_timeout: float = 5.0
+
+
+class _Silence(Exception):
+    """The server has said nothing for too long."""
+
+
+class _Connection(psycopg.Connection[Any]):
+    """A psycopg connection that waits as efio does."""
+
+    waits: Waits
+    patience: float | None = None  # seconds of silence
+
+    def wait(self, gen: Any, interval: float = 0.0, timeout: float | None = None) -> Any:
+        try:
+            wanted = next(gen)
+            wait, patience = self.waits.wait, self.patience if timeout is None else timeout
+            while True:
+                ready = wait(wanted, patience)
+                if not ready:
+                    raise _Silence
+                wanted = gen.send(ready)
+        except StopIteration as end:
+            return end.value
+
+
+def _open(conninfo: str, timeout: float) -> _Connection:
+    """As Connection.connect, with our way of waiting."""
+    deadline = monotonic() + timeout
+    gen = _Connection._connect_gen(conninfo)
+    try:
+        fd, wanted = next(gen)
+        while True:
+            waits = Waits(fd)
+            try:
+                ready = waits.wait(wanted, max(0.0, deadline - monotonic()))
+            finally:
+                waits.close()
+            if not ready:
+                gen.close()
+                raise error_for("08001", f"no answer within {timeout:.3g} s", "postgresql")
+            fd, wanted = gen.send(ready)
+    except StopIteration as end:
+        connection: _Connection = end.value
+    connection.waits = Waits(connection.pgconn.socket)
+    connection._autocommit = True
+    connection.row_factory = tuple_row
+    connection.adapters.register_dumper(dict, JsonbDumper)
+    return connection
+
+
+class PostgresqlSession(Session):
+    dialect = "postgresql"
+
+    def __init__(self, settings: PostgresqlSettings, connection: _Connection) -> None:
+        self.settings = settings
+        self.connection = connection
+        self.pgconn = connection.pgconn
+        self._patience = _patience(settings.statement_timeout)
+        connection.patience = self._patience
+        self._cursor: Any = RawCursor(connection)
+
+    @contextlib.contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except (psycopg.Error, _Silence) as error:
+            raise self._translated(error) from error
+
+    def _translated(self, error: Exception) -> DatabaseError:
+        if isinstance(error, _Silence):
+            silence = StatementTimeout(f"the server has said nothing for {self.connection.patience:.3g} s")
+            silence.engine, silence.sqlstate = "postgresql", "57014"
+            return silence
+        return _translated(error, lost=self.pgconn.status != _OK)
+
+    def run(self, text: str, values: Sequence[Any]) -> Result:
+        cursor = self._cursor
+        try:
+            cursor.execute(text, values or None)
+        except (psycopg.Error, _Silence) as error:
+            raise self._translated(error) from error
+        return self._result(cursor)
+
+    @staticmethod
+    def _result(cursor: Any) -> Result:
+        answer = cursor.pgresult
+        if answer is None or not answer.nfields:
+            return Result(
+                () if answer is not None and answer.status == pq.ExecStatus.TUPLES_OK else None, [], cursor.rowcount
+            )
+        columns = tuple([answer.fname(i).decode() for i in range(answer.nfields)])
+        return Result(columns, cursor.fetchall(), cursor.rowcount)
+
+    def run_many(self, text: str, values: Iterable[Sequence[Any]]) -> int:
+        with self._errors():
+            self._cursor.executemany(text, values)
+        return int(self._cursor.rowcount)
+
+    def run_together(self, text: str, values: Sequence[Sequence[Any]]) -> list[Result]:
+        if not values:
+            return []
+        cursor = self._cursor
+        with self._errors():
+            cursor.executemany(text, values, returning=True)
+            results = [self._result(cursor)]
+            while cursor.nextset():
+                results.append(self._result(cursor))
+        return results
+
+    def stream(self, text: str, values: Sequence[Any], batch: int) -> Iterator[Result]:
+        with self._errors():
+            cursor = RawServerCursor(self.connection, f"stream_{next(_names)}", row_factory=tuple_row)
+            cursor.execute(text, values or None)
+        try:
+            columns = tuple(column.name for column in cursor.description or ())
+            while True:
+                with self._errors():
+                    rows = cursor.fetchmany(batch)
+                if not rows:
+                    return
+                yield Result(columns, rows, len(rows))
+        finally:
+            if self.pgconn.transaction_status in (_IDLE, _ACTIVE, _INERROR) or self.pgconn.status != _OK:
+                cursor._closed = True  # it is gone with its transaction
+            else:
+                with self._errors():
+                    cursor.close()
+
+    # --- transactions
+
+    def begin(self, options: Options) -> None:
+        texts = ["begin"]
+        if options.isolation is not None:
+            texts[0] += f" isolation level {options.isolation}"
+        if options.read_only:
+            texts[0] += " read only"
+        if options.statement_timeout is not None:
+            texts.append(f"set local statement_timeout = {_milliseconds(options.statement_timeout)}")
+            self.connection.patience = _patience(options.statement_timeout)
+        if options.lock_timeout is not None:
+            texts.append(f"set local lock_timeout = {_milliseconds(options.lock_timeout)}")
+        self._command("; ".join(texts))
+
+    def _command(self, text: str) -> None:
+        with self._errors():
+            self._cursor.execute(text, None, prepare=False)
+
+    def commit(self) -> None:
+        self.connection.patience = self._patience
+        if self.pgconn.transaction_status == _INERROR:
+            self._command("rollback")
+            error = TransactionAborted(
+                "nothing was committed: a statement has failed before, and its error was not passed on; "
+                "put what may fail into a block of its own (tx.transaction())"
+            )
+            error.engine, error.sqlstate = "postgresql", "25P02"
+            raise error
+        self._command("commit")
+
+    def rollback(self) -> None:
+        self.connection.patience = self._patience
+        self._command("rollback")
+
+    # --- what PostgreSQL alone has
+
+    def copy_in(self, table: str | tuple[str, ...], columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> int:
+        names = ", ".join(quote_identifier(column, "postgresql") for column in columns)
+        text = f"copy {quote_identifier(table, 'postgresql')} ({names}) from stdin"
+        with self._errors(), self._cursor.copy(text) as copy:
+            for row in rows:
+                copy.write_row(row)
+        return int(self._cursor.rowcount)
+
+    def copy_out(self, text: str) -> Iterator[bytes]:
+        with self._errors(), self._cursor.copy(text) as copy:
+            for piece in copy:
+                yield bytes(piece)
+
+    def listen(self, channels: Sequence[str], timeout: float | None) -> Iterator[Notification]:
+        for channel in channels:
+            self._command(f"listen {quote_identifier(channel, 'postgresql')}")
+        deadline = math.inf if timeout is None else monotonic() + timeout
+        while True:
+            with self._errors():
+                while (notify := self.pgconn.notifies()) is not None:
+                    yield Notification(notify.relname.decode(), notify.extra.decode(), notify.be_pid)
+                left = deadline - monotonic()
+                if left <= 0 or not self.connection.waits.wait(READ, None if left == math.inf else left):
+                    return
+                self.pgconn.consume_input()
+
+    # --- state
+
+    @property
+    def clean(self) -> bool:
+        pgconn = self.pgconn
+        return pgconn.transaction_status == _IDLE and pgconn.status == _OK
+
+    @property
+    def idle(self) -> bool:
+        return self.pgconn.transaction_status != _ACTIVE and self.pgconn.status == _OK
+
+    def ping(self, timeout: float) -> bool:
+        self.connection.patience = timeout
+        try:
+            self._command("")
+        finally:
+            self.connection.patience = self._patience
+        return True
+
+    def end(self) -> None:
+        self.connection.waits.close()
+        if self.pgconn.status == _OK and self.pgconn.transaction_status == _ACTIVE:
+            # Makes a connection of its own, and waits: not here.
+            default_pool().submit(_cancel, self.pgconn.get_cancel())
+        self.connection.close()
+
+
+class PostgresqlConnector(SessionConnector):
+    dialect = "postgresql"
+
+    def __init__(self, settings: PostgresqlSettings) -> None:
+        self.settings = settings
+        address = settings.address
+        self.name = f"postgresql://{address}"
+        options = []
+        if settings.statement_timeout is not None:
+            options.append(f"-c statement_timeout={_milliseconds(settings.statement_timeout)}")
+        if settings.lock_timeout is not None:
+            options.append(f"-c lock_timeout={_milliseconds(settings.lock_timeout)}")
+        given = dict(address.options)
+        if more := given.pop("options", ""):
+            options.append(more)
+        parts: dict[str, Any] = {
+            "host": address.host, "port": address.port, "user": address.user or None,
+            "password": address.password or None, "dbname": address.database or None, "gssencmode": "disable",
+            "application_name": "service_utils", "options": " ".join(options) or None,
+        }  # fmt: skip
+        try:
+            self.conninfo = make_conninfo("", **{**parts, **given})
+        except psycopg.ProgrammingError as error:
+            raise ValueError(f"{self.name}: {error}".strip()) from None
+
+    def connect(self, timeout: float) -> Session:
+        timeout = min(timeout, self.settings.connect_timeout)
+        host, port = self.settings.address.host, self.settings.address.port
+        conninfo = self.conninfo
+        if not host.startswith("/"):
+            # libpq would ask the resolver itself, and block the hub meanwhile.
+            addresses = _resolve(host, port)
+            conninfo = make_conninfo(
+                conninfo, host=",".join([host] * len(addresses)), hostaddr=",".join(addresses), port=port
+            )  # fmt: skip
+        try:
+            return PostgresqlSession(self.settings, _open(conninfo, timeout))
+        except psycopg.Error as error:
+            raise _translated(error, lost=True, connecting=True) from error
+
+    def is_alive(self, connection: Session, timeout: float) -> bool:
+        assert isinstance(connection, PostgresqlSession)
+        return connection.ping(timeout)
+
+
+def _resolve(host: str, port: int) -> list[str]:
+    try:
+        return [str(ipaddress.ip_address(host))]
+    except ValueError:
+        pass
+    if in_greenlet():
+        from gevent import socket
+    else:
+        import socket  # type: ignore[no-redef]
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except OSError as error:
+        raise error_for(
+            "08001", f"the name {host!r} of the server cannot be resolved: {error}", "postgresql"
+        ) from error
+    return list(dict.fromkeys(str(entry[4][0]) for entry in found))
+
+
+def _cancel(cancel: Any) -> None:
+    with contextlib.suppress(psycopg.Error):
+        cancel.cancel()
+
+
+def _milliseconds(seconds: float) -> int:
+    return max(1, round(seconds * 1000))
+
+
+def _patience(timeout: float | None) -> float | None:
+    return None if timeout is None else timeout + GRACE
+
+
+def _translated(error: Exception, lost: bool, connecting: bool = False) -> DatabaseError:
+    state: str = getattr(error, "sqlstate", None) or ""
+    if not state and lost:
+        state = "08001" if connecting else "08006"
+        text = str(error)
+        if connecting and ("password authentication failed" in text or "no password supplied" in text):
+            state = "28P01"  # libpq does not tell the code of what ends a connection attempt
+        elif connecting and "too many clients" in text:
+            state = "53300"
+    diag = getattr(error, "diag", None)
+    return error_for(
+        state, str(error).strip(), "postgresql", constraint=getattr(diag, "constraint_name", None),
+        table=getattr(diag, "table_name", None), column=getattr(diag, "column_name", None),
+    )  # fmt: skip

@@ -1,0 +1,196 @@
+"""What is particular to PostgreSQL: types, COPY, LISTEN, pipeline, prepared statements, conflicts, cancelling."""
+
+from __future__ import annotations
+
+import datetime
+import decimal
+import ipaddress
+import uuid
+from typing import Any
+
+import gevent
+import pytest
+from flows import PATIENCE, in_thread, until
+
+from service_utils.db import Database, connect
+from service_utils.db.errors import (
+    AuthenticationFailed,
+    CannotConnect,
+    DeadlockDetected,
+    ExclusionViolation,
+    LockTimeout,
+    SerializationFailure,
+    StatementTimeout,
+    TransactionAborted,
+)
+
+pytestmark = pytest.mark.parametrize("engine", ["postgresql"], indirect=True)
+UTC = datetime.UTC
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        ("int8", 2**62), ("float8", 1.5), ("numeric", decimal.Decimal("1.10")), ("bool", True), ("text", "\t ü '"),
+        ("bytea", b"\0\xff"), ("date", datetime.date(2026, 1, 2)), ("time", datetime.time(3, 4)),
+        ("timestamp", datetime.datetime(2026, 1, 2, 3, 4, 5)), # noqa: DTZ001 - that is what it is
+        ("timestamptz", datetime.datetime(2026, 1, 2, 3, 4, 5, 6, tzinfo=UTC)),
+        ("interval", datetime.timedelta(days=1, seconds=2)), ("uuid", uuid.UUID(int=7)),
+        ("int4[]", [1, 2, None]), ("text[]", ["a", "b,\"c"]), ("int4[]", [[1, 2], [3, 4]]),
+        ("timestamptz[]", [datetime.datetime(2026, 1, 2, tzinfo=UTC)]),
+        ("jsonb", {"a": [1, {"b": None}]}), ("inet", ipaddress.ip_address("10.0.0.1")), ("int4", None),
+    ],
+    ids=lambda x: x if isinstance(x, str) else None,
+)  # fmt: skip
+def test_every_type_goes_and_comes_back(db: Database, kind: str, value: Any) -> None:
+    got = db.value(f"select :x::{kind}", x=value)
+    assert got == value
+    assert type(got) is type(value)
+    assert db.value("select array_length(:l::int[], 1)", l=[1, 2, 3]) == 3
+    assert db.value("select 2 = any(:l)", l=[1, 2, 3]) is True
+
+
+def test_copy_both_ways(db: Database) -> None:
+    db.execute('create table item (id int, "Name" text, at timestamptz)')
+    at = datetime.datetime(2026, 1, 2, tzinfo=UTC)
+    rows = [(n, None if n % 2 else "tab\t \\ ü", at) for n in range(1000)]
+    assert db.copy_in("item", ["id", "Name", "at"], iter(rows)) == 1000
+    assert db.query("select * from item order by id", into=tuple) == rows
+    text = b"".join(db.copy_out("copy (select id from item where id < 3 order by id) to stdout"))
+    assert text == b"0\n1\n2\n"
+
+    def bad() -> Any:
+        yield 1, "x", at
+        raise ValueError("no more")
+
+    with pytest.raises(ValueError, match="no more"):
+        db.copy_in("item", ["id", "Name", "at"], bad())
+    assert db.value("select count(*) from item") == 1000
+    pieces = db.copy_out("copy item to stdout")
+    next(pieces)
+    pieces.close()  # type: ignore[attr-defined]
+    assert db.value("select 1") == 1
+
+
+def test_listen_and_notify(db: Database) -> None:
+    heard: list[tuple[str, str]] = []
+
+    def hear() -> None:
+        for note in db.listen("jobs", 'odd "name"', timeout=PATIENCE):
+            heard.append((note.channel, note.payload))
+            if len(heard) == 2:
+                return
+
+    listener = gevent.spawn(hear)
+    while not db.value("select count(*) from pg_stat_activity where query like 'listen%odd%' and state = 'idle'"):
+        gevent.sleep(0.005)
+    with db.transaction():
+        db.notify("jobs", "one")
+        assert not heard
+    db.notify('odd "name"', "two")
+    listener.get(timeout=PATIENCE)
+    assert heard == [("jobs", "one"), ('odd "name"', "two")]
+    assert list(db.listen("jobs", timeout=0.01)) == []
+    assert db.statistics().held == 0
+
+
+def test_statements_are_prepared_and_many_go_in_one_round_trip(db: Database) -> None:
+    for n in range(7):
+        assert db.value("select :n::int + 1", n=n) == n + 1
+    with db.transaction():
+        prepared = [row["statement"] for row in db.query("select statement from pg_prepared_statements")]
+        assert any("$1::int + 1" in text for text in prepared)
+    got = db.query_many("select :n::int as n", [{"n": n} for n in range(50)])
+    assert got == [[{"n": n}] for n in range(50)]
+    assert db.query_many("select :n::int", []) == []
+
+
+def test_an_error_that_was_not_passed_on_does_not_look_like_success(db: Database) -> None:
+    db.execute("create table item (id int primary key)")
+    with pytest.raises(TransactionAborted, match="nothing was committed"), db.transaction() as tx:
+        tx.insert("item", {"id": 1})
+        with pytest.raises(Exception, match="duplicate"):
+            tx.insert("item", {"id": 1})
+    assert db.query("select * from item") == []
+    assert db.statistics().discarded == 0
+
+
+def test_conflicts_are_real_and_run_again(db: Database) -> None:
+    db.execute("create table item (id int primary key, n int not null)")
+    db.execute("insert into item values (1, 0), (2, 0)")
+    attempts = []
+
+    @db.retry(attempts=20, isolation="serializable")
+    def increment(tx: Any) -> None:
+        attempts.append(1)
+        n = tx.value("select n from item where id = 1")
+        gevent.sleep(0.001)
+        tx.execute("update item set n = :n where id = 1", n=n + 1)
+
+    gevent.joinall([gevent.spawn(increment) for _ in range(4)], raise_error=True)
+    assert db.value("select n from item where id = 1") == 4
+    assert len(attempts) > 4
+
+    def both(first: int, second: int) -> None:
+        with db.transaction() as tx:
+            tx.execute("update item set n = 1 where id = :id", id=first)
+            gevent.sleep(0.05)
+            tx.execute("update item set n = 1 where id = :id", id=second)
+
+    jobs = [gevent.spawn(both, 1, 2), gevent.spawn(both, 2, 1)]
+    gevent.joinall(jobs)
+    assert [type(job.exception) for job in jobs if job.exception] == [DeadlockDetected]
+    assert issubclass(DeadlockDetected, SerializationFailure.__base__ or object)
+
+
+def test_timeouts_of_statements_and_locks(db: Database) -> None:
+    db.execute("create table item (id int primary key)")
+    db.execute("insert into item values (1)")
+    with pytest.raises(StatementTimeout), db.transaction(statement_timeout=0.02) as tx:
+        tx.query("select pg_sleep(60)")
+    with db.transaction():
+        db.query("select * from item for update")
+        other = in_thread(lambda: lock_it(db))
+        with pytest.raises(LockTimeout):
+            other.result(PATIENCE)
+    assert db.statistics().discarded == 0
+    assert db.value("show statement_timeout") == "1min"
+    assert db.value("show lock_timeout") == "0"
+
+
+def lock_it(db: Database) -> None:
+    with db.transaction(lock_timeout=0.02) as tx:
+        tx.query("select * from item for update")
+
+
+def test_what_nobody_waits_for_any_more_is_cancelled_at_the_server(db: Database) -> None:
+    with gevent.Timeout(0.05, False):
+        db.query("select pg_sleep(600)")
+    assert db.statistics().discarded == 1
+    running = "select count(*) from pg_stat_activity where query = 'select pg_sleep(600)' and state = 'active'"
+    until(lambda: db.value(running) == 0)
+
+
+def test_exclusion_and_constraint_names(db: Database) -> None:
+    db.execute("create table room (during int4range, constraint once exclude using gist (during with &&))")
+    db.execute("insert into room values ('[1,5)')")
+    with pytest.raises(ExclusionViolation) as caught:
+        db.execute("insert into room values ('[4,6)')")
+    assert (caught.value.constraint, caught.value.table) == ("once", "room")
+
+
+def test_who_may_not_enter_and_what_is_not_there(server: Any, url: str) -> None:
+    with connect(url.replace("tester:", "tester:wrong")) as db, pytest.raises(AuthenticationFailed) as caught:
+        db.query("select 1")
+    assert "wrong" not in str(caught.value)
+    with connect(url.replace("/postgres", "/nothing")) as db, pytest.raises(CannotConnect, match="nothing"):
+        db.query("select 1")
+    with connect("postgresql://x@127.0.0.1:1/x") as db, pytest.raises(CannotConnect, match="refused"):
+        db.query("select 1")
+    with connect("postgresql://x@name.invalid/x") as db, pytest.raises(CannotConnect, match=r"name\.invalid"):
+        db.query("select 1")
+    with pytest.raises(ValueError, match="nonsense"):
+        connect(url + "?nonsense=1")
+    folder = str(server.folder).replace("/", "%2F")
+    with connect(url.replace("127.0.0.1", folder)) as db:
+        assert db.value("select inet_server_addr()") is None, "by the Unix socket"

@@ -1,0 +1,197 @@
+"""Database servers for tests: started on free ports of 127.0.0.1 from Debian's packages, in folders that are removed
+afterwards.
+
+Missing programs: a skip with the command that installs them; under CI (the environment variable CI) a failure.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+PASSWORD = "s3cret/%@: pass"
+DEBIAN = {"postgresql": "postgresql", "mysql": "mariadb-server"}
+START_TIMEOUT = 60.0  # seconds
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port: int = server.getsockname()[1]
+        return port
+
+
+def program(*names: str) -> str | None:
+    """The newest program of one of these names."""
+    versions = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda p: float(p.parent.name), reverse=True)
+    folders = [*map(str, versions), "/usr/sbin", "/usr/bin"]
+    for name in names:
+        found = shutil.which(name, path=os.pathsep.join([*folders, os.environ.get("PATH", "")]))
+        if found:
+            return found
+    return None
+
+
+class Missing(Exception):
+    """A program is not installed."""
+
+
+class Server:
+    """A server process, run as an unprivileged user if this is root."""
+
+    kind: str
+    crash = signal.SIGKILL  # ends it at once, connections included
+
+    def __init__(self) -> None:
+        self.port = free_port()
+        self.folder = Path(tempfile.mkdtemp(prefix=f"evpy-{self.kind}-"))
+        self.process: subprocess.Popen[bytes] | None = None
+        self.as_user: dict[str, Any] = {}
+        if os.geteuid() == 0:
+            nobody = pwd.getpwnam("nobody")
+            os.chown(self.folder, nobody.pw_uid, nobody.pw_gid)
+            self.as_user = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
+        try:
+            self.install()
+            self.start()
+        except BaseException:
+            self.remove()
+            raise
+
+    def need(self, *names: str) -> str:
+        found = program(*names)
+        if found is None:
+            raise Missing(
+                f"{names[0]} is not installed: apt-get install -y --no-install-recommends {DEBIAN[self.kind]}"
+            )
+        return found
+
+    def command(self) -> list[str]:
+        raise NotImplementedError
+
+    def install(self) -> None:
+        raise NotImplementedError
+
+    def call(self, *command: str, **more: Any) -> None:
+        done = subprocess.run(
+            command, cwd=self.folder, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
+            env={"PATH": os.environ["PATH"], "HOME": str(self.folder), "LC_ALL": "C"}, **self.as_user, **more,
+        )  # fmt: skip
+        assert done.returncode == 0, f"{' '.join(command)}: {done.stderr[-2000:]}"
+
+    def start(self) -> None:
+        """Runs it and waits until it answers."""
+        with (self.folder / "log").open("ab") as log:
+            self.process = subprocess.Popen(
+                self.command(), cwd=self.folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                env={"PATH": os.environ["PATH"], "HOME": str(self.folder), "LC_ALL": "C"}, **self.as_user,
+            )  # fmt: skip
+        deadline = time.monotonic() + START_TIMEOUT
+        while not self.answers():
+            assert self.process.poll() is None, (self.folder / "log").read_text()[-3000:]
+            assert time.monotonic() < deadline, f"{self.kind} does not answer"
+            time.sleep(0.05)
+
+    def answers(self) -> bool:
+        raise NotImplementedError
+
+    def stop(self, number: int = signal.SIGINT) -> None:
+        """Ends it: at once, without waiting for clients."""
+        process, self.process = self.process, None
+        if process is not None:
+            process.send_signal(number)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(20)
+            process.kill()
+            process.wait()
+
+    def remove(self) -> None:
+        self.stop()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class Postgresql(Server):
+    kind = "postgresql"
+    crash = signal.SIGQUIT  # after SIGKILL its children would still be there
+
+    def install(self) -> None:
+        (self.folder / "password").write_text(PASSWORD)
+        (self.folder / "password").chmod(0o644)
+        self.call(
+            self.need("initdb"), "-D", str(self.folder / "data"), "-U", "tester", "--auth=scram-sha-256",
+            f"--pwfile={self.folder}/password", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync",
+        )  # fmt: skip
+
+    def command(self) -> list[str]:
+        settings = {
+            "port": self.port, "listen_addresses": "127.0.0.1", "unix_socket_directories": self.folder, "fsync": "off",
+            "full_page_writes": "off", "max_connections": 60, "shared_buffers": "32MB", "deadlock_timeout": "50ms",
+        }  # fmt: skip
+        flags = [flag for name, value in settings.items() for flag in ("-c", f"{name}={value}")]
+        return [self.need("postgres"), "-D", str(self.folder / "data"), *flags]
+
+    def answers(self) -> bool:
+        import psycopg
+
+        try:
+            with self.admin():
+                return True
+        except psycopg.OperationalError:
+            return False
+
+    def admin(self) -> Any:
+        import psycopg
+
+        return psycopg.connect(
+            host="127.0.0.1", port=self.port, user="tester", password=PASSWORD, dbname="postgres", autocommit=True
+        )
+
+    @property
+    def url(self) -> str:
+        from urllib.parse import quote
+
+        return f"postgresql://tester:{quote(PASSWORD, safe='')}@127.0.0.1:{self.port}/postgres"
+
+    def empty(self) -> None:
+        """Throws away what is in the database."""
+        with self.admin() as admin:
+            admin.execute("drop schema public cascade; create schema public")
+
+
+KINDS: dict[str, Callable[[], Server]] = {"postgresql": Postgresql}
+running: dict[str, Server] = {}
+reasons: dict[str, str] = {}
+
+
+def start(kinds: set[str]) -> None:
+    """Starts what the tests need; what cannot be had is remembered with its reason."""
+    for kind in sorted(kinds & KINDS.keys()):
+        try:
+            running[kind] = KINDS[kind]()
+        except Missing as missing:
+            reasons[kind] = str(missing)
+
+
+def stop() -> None:
+    while running:
+        running.popitem()[1].remove()
+
+
+def get(kind: str) -> Any:
+    """The running server; skips the test (fails, under CI) when there is none."""
+    if kind in reasons:
+        if os.environ.get("CI"):
+            pytest.fail(reasons[kind], pytrace=False)
+        pytest.skip(reasons[kind])
+    return running[kind]
