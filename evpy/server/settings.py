@@ -179,7 +179,7 @@ class Settings:
         Seconds(0.1, DAY), "process", "how long a worker may take to become ready", 60.0, unit="s"
     )
     switch_interval: float = _option(
-        Seconds(1e-6, 1), "process", "sys.setswitchinterval of the workers", 0.0002, unit="s"
+        Seconds(1e-6, 1), "process", "sys.setswitchinterval of the workers", 0.0001, unit="s"
     )
     time_slice: float = _option(
         Seconds(0, 0.1), "process", "CPU time slices of gateway and schedulers (Linux 6.12); 0 the kernel's own",

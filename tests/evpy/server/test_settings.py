@@ -46,7 +46,7 @@ def test_the_defaults_are_those_that_are_promised(monkeypatch: pytest.MonkeyPatc
         "watchdog": 5.0,
         "watchdog_kill": 60.0,
         "start_timeout": 60.0,
-        "switch_interval": 0.0002,
+        "switch_interval": 0.0001,
         "patch": True,
         "access_log": None,
         "reload": False,
