@@ -28,7 +28,7 @@ from schema.values import (
     read_time, replace, Varied,
 )
 from schema.values import Exact as Decimal
-
+from schema.runtime.union import read_spelt
 """
 _COMPILED_HEAD = _HEAD.replace("from typing", "# ruff: noqa\nfrom typing").replace(
     "from schema.values", "from schema import Schema\nfrom schema._compiled import bind\nfrom schema.values", 1

@@ -11,16 +11,16 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, cast
 
 from lxml import etree
 
 from schema.codegen.unions import members_schema
-from schema.model.components import Components, SimpleType
+from schema.model.components import XS, Components, SimpleType
 from schema.runtime.judge import compile_texts
 
-__all__ = ["Conversion", "Union", "conversion", "default_value"]
+__all__ = ["Conversion", "Union", "accepted", "conversion", "default_value"]
 
 JsonKind = Literal["string", "number", "integer", "boolean", "list", "union"]
 
@@ -106,11 +106,38 @@ def conversion(components: Components, key: str) -> Conversion:
     """How values of a simple type are read and written."""
     t = components.types[key]
     assert isinstance(t, SimpleType)
+    found = _conversion(components, key, t)
+    given = components.types.get(f"{{{XS}}}{t.builtin}")
+    known = given.facets.patterns if isinstance(given, SimpleType) else ()
+    if found.context or t.variety == "union" or found in _STRINGS.values() or set(t.facets.patterns) <= set(known):
+        return found
+    if t.primitive == "boolean":
+        bits = accepted(components, (key,), "true") is None and accepted(components, (key,), "1") is not None
+        return replace(found, write="WRITE_BITS[{}]") if bits else found
+    # The usual form of a value may not be let through by the pattern.
+    if found is _INTEGER:
+        found = _BIG
+    read, write = f"read_spelt({found.read}, {{}})", f"(spelling({{}}) or {found.write})"
+    return replace(found, read=read, write=write, plain=False)
+
+
+def accepted(components: Components, keys: tuple[str, ...], text: str) -> int | None:
+    """The number of the first of some simple types that takes a text."""
+    compiled = compile_texts({"types.xsd": members_schema(components, keys).encode()}, "types.xsd")
+    for number in range(len(keys)):
+        tried = etree.Element(f"m{number}")
+        tried.text = text
+        if compiled.validate(tried):
+            return number
+    return None
+
+
+def _conversion(components: Components, key: str, t: SimpleType) -> Conversion:
     if t.variety == "list":
         assert t.item is not None
         item = conversion(components, t.item)
-        read = "[" + item.read.format("x") + " for x in {}.split()]"
-        write = "write_list([" + item.write.format("x") + " for x in items({})])"
+        read = "[" + item.read.replace("{}", "x") + " for x in {}.split()]"
+        write = "write_list([" + item.write.replace("{}", "x") + " for x in items({})])"
         return Conversion(f"list[{item.annotation}]", read, write, item.plain, item.context, item.unions)
     if t.variety == "union":
         return _union(components, t)
@@ -149,16 +176,11 @@ def default_value(components: Components, key: str, text: str) -> str:
     """The expression for a default value of a simple type."""
     found = conversion(components, key)
     if not found.unions:
-        return found.read.format(repr(text))
+        return found.read.replace("{}", repr(text))
     t = components.types[key]
     assert isinstance(t, SimpleType)
     if t.variety == "list":
         assert t.item is not None
         return "[" + ", ".join(default_value(components, t.item, one) for one in text.split()) + "]"
-    compiled = compile_texts({"union.xsd": members_schema(components, t.members).encode()}, "union.xsd")
-    for number, member in enumerate(t.members):
-        tried = etree.Element(f"m{number}")
-        tried.text = text
-        if compiled.validate(tried):
-            return default_value(components, member, text)
-    return default_value(components, t.members[-1], text)
+    number = accepted(components, t.members, text)
+    return default_value(components, t.members[-1 if number is None else number], text)

@@ -86,7 +86,7 @@ class Field:
     simple: str | None = None  # key of the simple type
     wildcard: Wildcard | None = None
     default: str | None = None  # lexical; also a fixed value
-    default_value: str = ""  # the default of an attribute as an expression
+    default_value: str = ""  # the default as an expression
     fixed: bool = False
     any_type: bool = False  # xs:anyType
     min: int = 1
@@ -385,6 +385,8 @@ class _Planner:
         elif isinstance(t, SimpleType):
             made.simple = key
             made.conversion = conversion(self.components, key)
+            if made.default is not None:
+                made.default_value = default_value(self.components, key, made.default)
         else:
             made.target = self.class_of(key)
             if made.nillable and (t.attributes or t.any_attribute) and made.target.nil_field is None:

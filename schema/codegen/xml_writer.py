@@ -34,6 +34,7 @@ class Names:
         plain = "" not in used and not any(f.conversion is not None and f.conversion.context for f in fields)
         self.default = components.target_namespace if plain else ""
         self.constants: dict[str, str] = {}
+        self.values: dict[str, str] = {}
         self.prefixes: dict[str, str] = {_XML: "xml", XSI: "xsi"}
         taken = {"xml", "xsi", "xmlns", "t"}
         for uri in [components.target_namespace, *used, *sorted(attributes)]:
@@ -48,6 +49,10 @@ class Names:
     def constant(self, text: str) -> str:
         """The name of a global with this text: inside of an f-string there could be no quotes in it."""
         return self.constants.setdefault(text, f"K{len(self.constants)}")
+
+    def value(self, expression: str) -> str:
+        """The name of a global with this value."""
+        return self.values.setdefault(expression, f"V{len(self.values)}")
 
     def element(self, name: str) -> str:
         """The tag for a Clark name."""
@@ -99,6 +104,10 @@ class _Writer(Source):
     def simple(self, f: Field, x: str, *, attribute: bool = False) -> str:
         assert f.conversion is not None
         text = f.conversion.write.replace("{}", x)
+        if f.fixed and f.default is not None and f.default_value and not f.conversion.context:
+            # To libxml2, other forms of a fixed value are other values.
+            fixed = self.names.constant(esc_attribute(f.default) if f.conversion.plain else f.default)
+            text = f"({fixed} if {x} == {self.names.value(f.default_value)} else {text})"
         if f.conversion.plain:
             return text
         return f"{'esc_attribute' if attribute else 'esc'}({text})"
@@ -272,6 +281,10 @@ def emit(plan: Plan, *, paced: bool = False) -> str:
         source.line(f"ROOTS[{xml!r}] = root{number}")
     for text, name in names.constants.items():
         source.line(f"{name} = {text!r}")
+    if names.values:
+        source.line("from schema.runtime.reading import *")
+    for expression, name in names.values.items():
+        source.line(f"{name} = {expression}")
     default = f' xmlns="{esc_attribute(names.default)}"' if names.default else ""
     source.line(f"DEFAULT = {default!r}")
     declarations = [

@@ -25,6 +25,8 @@ import msgspec
 from schema import values as v
 from schema.errors import LimitExceeded, Problem, ValidationError
 from schema.json.nulls import refuse_nulls
+from schema.runtime.union import read_spelt
+from schema.values.spelt import spelling
 
 if TYPE_CHECKING:
     from schema.codegen.plan import Class, Field, Plan
@@ -40,15 +42,15 @@ def _integer(value: object) -> int:
     if type(value) is int:
         return v.big(value)
     if isinstance(value, str) and _DIGITS.fullmatch(value.strip(_WHITE)):
-        return v.read_int(value)
+        return read_spelt(v.read_int(value), value)
     raise ValueError("Expected an integer, or one as a string")
 
 
 def _decimal(value: object) -> Decimal:
     if type(value) in (int, Decimal):
-        return v.read_decimal(v.write_decimal(value))  # type: ignore[arg-type] # checked above
+        return v.read_decimal(v.write_decimal(value))
     if isinstance(value, str):
-        return v.read_decimal_strictly(value)
+        return read_spelt(v.read_decimal_strictly(value), value)
     raise ValueError("Expected a decimal number, or one as a string")
 
 
@@ -56,7 +58,7 @@ def _float(value: object) -> float:
     if type(value) in (int, Decimal):
         return v.read_float(str(value))
     if isinstance(value, str) and _FLOAT.fullmatch(value.strip(_WHITE)):
-        return v.read_float(value)
+        return read_spelt(v.read_float(value), value)
     raise ValueError("Expected a number, or one as a string")
 
 
@@ -64,7 +66,8 @@ def _text(read: Callable[[str], Any]) -> Callable[[object], Any]:
     def decode(value: object) -> Any:
         if not isinstance(value, str):
             raise ValueError(f"Expected `str`, got `{json_name(value)}`")
-        return read(value)
+        made = read(value)
+        return made if isinstance(made, v.QName) else read_spelt(made, value)
 
     return decode
 
@@ -107,6 +110,8 @@ def _decode(kind: Any, value: Any) -> Any:
 
 
 def _encode(value: Any) -> Any:
+    if (text := spelling(value)) is not None:
+        return text
     if isinstance(value, float):
         return v.write_float(float(value))
     if isinstance(value, Decimal):

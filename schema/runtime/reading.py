@@ -11,7 +11,7 @@ from msgspec import UNSET
 from schema.model.components import XSI as _XSI_NAMESPACE
 from schema.runtime.offload import pace
 from schema.runtime.release import LONG, Many, many
-from schema.runtime.union import union_reader
+from schema.runtime.union import read_spelt, union_reader
 from schema.values import (
     BOOLEANS,
     AnyElement,
@@ -64,6 +64,7 @@ __all__ = [
     "read_int",
     "read_nil",
     "read_qname",
+    "read_spelt",
     "read_time",
     "replace",
     "tag_test",

@@ -6,7 +6,7 @@ import datetime as dt
 import threading
 from collections.abc import Callable, Sequence
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from lxml import etree
 
@@ -20,13 +20,15 @@ from schema.values import (
     write_hex,
     write_int,
 )
+from schema.values.spelt import spelling, spelt
 from schema.values.text import is_hex
 
 if TYPE_CHECKING:
     from schema.runtime.writing import Prefixes
 
-__all__ = ["union_reader", "write_union"]
+__all__ = ["read_spelt", "union_reader", "write_union"]
 
+T = TypeVar("T")
 _REMEMBERED = 4096  # texts of one union
 
 
@@ -67,11 +69,19 @@ def union_reader(
     return read
 
 
+def read_spelt(value: T, text: str) -> T:
+    """The value of a type with a pattern: it remembers its text, if it would be written otherwise."""
+    made: T = spelt(value, text, write_union(value))
+    return made
+
+
 def write_union(value: Any, prefixes: Prefixes | None = None) -> str:
     """The text of a value of any simple type, to be escaped. Raises TypeError."""
     if isinstance(value, str):
         # In JSON, a name is {namespace}local.
         return QName.parse(value).lexical(prefixes) if prefixes is not None and value.startswith("{") else value
+    if (text := spelling(value)) is not None:
+        return text
     if isinstance(value, bool):
         return WRITE_BOOLEAN[value]
     if isinstance(value, int):

@@ -15,6 +15,7 @@ from msgspec import UNSET
 from schema.runtime.offload import pace
 from schema.runtime.union import write_union
 from schema.values import (
+    WRITE_BITS,
     WRITE_BOOLEAN,
     AnyElement,
     QName,
@@ -24,9 +25,11 @@ from schema.values import (
     write_hex,
     write_int,
 )
+from schema.values.spelt import spelling
 
 __all__ = [
     "UNSET",
+    "WRITE_BITS",
     "WRITE_BOOLEAN",
     "J",
     "Prefixes",
@@ -35,6 +38,7 @@ __all__ = [
     "esc_attribute",
     "items",
     "pace",
+    "spelling",
     "write_any",
     "write_any_as",
     "write_any_attributes",

@@ -30,6 +30,7 @@ from schema.values.nodes import AnyElement
 from schema.values.qname import QName
 from schema.values.text import (
     BOOLEANS,
+    WRITE_BITS,
     WRITE_BOOLEAN,
     Base64,
     Exact,
@@ -57,6 +58,7 @@ from schema.values.text import (
 
 __all__ = [
     "BOOLEANS",
+    "WRITE_BITS",
     "WRITE_BOOLEAN",
     "AnyElement",
     "Base64",

@@ -16,7 +16,7 @@ _FORM = re.compile(
 
 
 @opaque
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Duration:
     """A span of ``months`` and ``seconds``; both have the same sign. Months and days cannot be converted into each
     other.
@@ -28,6 +28,15 @@ class Duration:
     def __post_init__(self) -> None:
         if self.months * self.seconds < 0:
             raise ValueError("months and seconds of a duration have the same sign")
+
+    def __eq__(self, other: object) -> bool:
+        # Not by the class: one that remembers its spelling is equal to one that does not.
+        if not isinstance(other, Duration):
+            return NotImplemented
+        return (self.months, self.seconds) == (other.months, other.seconds)
+
+    def __hash__(self) -> int:
+        return hash((self.months, self.seconds))
 
     @classmethod
     def parse(cls, text: str) -> Duration:

@@ -13,7 +13,12 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 __all__ = [
+    "BIG",
     "BOOLEANS",
+    "FINE",
+    "HEX",
+    "SPECIAL",
+    "WRITE_BITS",
     "WRITE_BOOLEAN",
     "Base64",
     "Exact",
@@ -70,6 +75,7 @@ def _refuse(text: str) -> bool:
 
 BOOLEANS = _Booleans({"true": True, "false": False, "1": True, "0": False})
 WRITE_BOOLEAN = {True: "true", False: "false"}
+WRITE_BITS = {True: "1", False: "0"}
 
 
 class _Big(int):
@@ -141,7 +147,7 @@ _BASE64 = re.compile(r"([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}[AEIMQUYcgkosw048]=|[
 
 def is_hex(value: bytes) -> bool:
     """Whether a reader has read these bytes from xs:hexBinary."""
-    return type(value) is _Hex
+    return isinstance(value, _Hex)
 
 
 def read_hex(text: str) -> bytes:
@@ -168,9 +174,9 @@ def write_base64(value: bytes) -> str:
     return base64.b64encode(value).decode("ascii")
 
 
-def write_int(value: int) -> str:
+def write_int(value: object) -> str:
     """Of any size."""
-    if type(value) is not int and type(value) is not _Big:
+    if type(value) is not int and (not isinstance(value, int) or isinstance(value, bool)):
         raise TypeError(f"int expected, not {type(value).__name__}")
     return int.__repr__(value)
 
@@ -186,28 +192,31 @@ def read_decimal(text: str) -> Decimal:
     return Decimal(text) if ".000000" not in text else _Fine(text)
 
 
-def write_decimal(value: Decimal | int) -> str:
+def write_decimal(value: object) -> str:
     """Never with an exponent, which xs:decimal does not know; an int will do, too. Raises ValueError for what would
     have more than 10,000 digits.
     """
-    if type(value) is Decimal or type(value) is _Fine:
+    if isinstance(value, Decimal):
         text = str(value)
         if "E" not in text:
             return text
         if abs(value.adjusted()) > _DIGITS:
             raise ValueError(f"{text} would have more than {_DIGITS} digits")
         return format(value, "f")
-    return write_int(value)  # type: ignore[arg-type] # which refuses whatever is no int
+    return write_int(value)  # which refuses whatever is no int
 
 
-def write_float(value: float) -> str:
+def write_float(value: object) -> str:
     """The shortest text that reads back as the same double; INF, -INF and NaN by XML Schema's names."""
-    if type(value) is not float and type(value) is not _Special:
-        return write_int(value)  # type: ignore[arg-type] # which refuses whatever is no int
+    if not isinstance(value, float):
+        return write_int(value)  # which refuses whatever is no int
     if math.isfinite(value):
-        return repr(value).upper()
+        return float.__repr__(value).upper()
     return "NaN" if math.isnan(value) else "INF" if value > 0 else "-INF"
 
+
+# The classes of values that JSON shows in another way than others of their kind.
+BIG, FINE, SPECIAL, HEX = _Big, _Fine, _Special, _Hex
 
 if TYPE_CHECKING:
     Integer: TypeAlias = int

@@ -26,3 +26,7 @@ def test_the_suite(tmp_path: Path) -> None:
     known = w3c.expected_failures()
     unexpected = [str(failure) for failure in score.failures if f"{failure.what} {failure.path}" not in known]
     assert not unexpected, "\n".join(unexpected)
+
+
+def test_every_expected_failure_has_a_reason() -> None:
+    assert [key for key, text in w3c.expected_failures().items() if not text.partition(" -- ")[2].strip("?")] == []
