@@ -11,7 +11,6 @@ A server that says nothing for ``statement_timeout`` and a grace of some seconds
 from __future__ import annotations
 
 import contextlib
-import ipaddress
 import itertools
 import math
 from collections.abc import Iterable, Iterator, Sequence
@@ -30,8 +29,9 @@ from service_utils.db.errors import DatabaseError, StatementTimeout, Transaction
 from service_utils.db.rows import Result
 from service_utils.db.session import Notification, Options, Session, SessionConnector
 from service_utils.db.url import Address
+from service_utils.sockets import resolve
 from service_utils.sql.plans import quote_identifier
-from service_utils.waiting import READ, Waits, in_greenlet
+from service_utils.waiting import READ, Waits
 
 __all__ = ["PostgresqlConnector", "PostgresqlSettings"]
 
@@ -300,7 +300,12 @@ class PostgresqlConnector(SessionConnector):
         conninfo = self.conninfo
         if not host.startswith("/"):
             # libpq would ask the resolver itself, and block the hub meanwhile.
-            addresses = _resolve(host, port)
+            try:
+                addresses = list(dict.fromkeys(str(address[0]) for _, address in resolve(host, port)))
+            except OSError as error:
+                raise error_for(
+                    "08001", f"the name {host!r} of the server cannot be resolved: {error}", "postgresql"
+                ) from error
             conninfo = make_conninfo(
                 conninfo, host=",".join([host] * len(addresses)), hostaddr=",".join(addresses), port=port
             )  # fmt: skip
@@ -312,24 +317,6 @@ class PostgresqlConnector(SessionConnector):
     def is_alive(self, connection: Session, timeout: float) -> bool:
         assert isinstance(connection, PostgresqlSession)
         return connection.ping(timeout)
-
-
-def _resolve(host: str, port: int) -> list[str]:
-    try:
-        return [str(ipaddress.ip_address(host))]
-    except ValueError:
-        pass
-    if in_greenlet():
-        from gevent import socket
-    else:
-        import socket  # type: ignore[no-redef]
-    try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except OSError as error:
-        raise error_for(
-            "08001", f"the name {host!r} of the server cannot be resolved: {error}", "postgresql"
-        ) from error
-    return list(dict.fromkeys(str(entry[4][0]) for entry in found))
 
 
 def _cancel(cancel: Any) -> None:

@@ -66,7 +66,12 @@ def connector_for(
             raise ImportError(f"PostgreSQL needs psycopg: pip install 'evpy[postgresql]' ({error})") from error
         address = parse_network_url(url, 5432)
         return PostgresqlConnector(PostgresqlSettings(address, statement_timeout, lock_timeout, connect_timeout))
-    raise ValueError(f"{kind} is not there yet")
+    try:
+        from service_utils.db.mysql import MysqlConnector, MysqlSettings
+    except ImportError as error:
+        raise ImportError(f"MySQL and MariaDB need PyMySQL: pip install 'evpy[mysql]' ({error})") from error
+    address = parse_network_url(url, 3306)
+    return MysqlConnector(MysqlSettings(address, statement_timeout, lock_timeout, connect_timeout))
 
 
 def parse_network_url(url: str, default_port: int) -> Address:

@@ -51,6 +51,7 @@ class Server:
     """A server process, run as an unprivileged user if this is root."""
 
     kind: str
+    end = signal.SIGTERM
     crash = signal.SIGKILL  # ends it at once, connections included
 
     def __init__(self) -> None:
@@ -106,11 +107,11 @@ class Server:
     def answers(self) -> bool:
         raise NotImplementedError
 
-    def stop(self, number: int = signal.SIGINT) -> None:
+    def stop(self, number: int | None = None) -> None:
         """Ends it: at once, without waiting for clients."""
         process, self.process = self.process, None
         if process is not None:
-            process.send_signal(number)
+            process.send_signal(number or self.end)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(20)
             process.kill()
@@ -123,6 +124,7 @@ class Server:
 
 class Postgresql(Server):
     kind = "postgresql"
+    end = signal.SIGINT  # does not wait for clients
     crash = signal.SIGQUIT  # after SIGKILL its children would still be there
 
     def install(self) -> None:
@@ -169,7 +171,65 @@ class Postgresql(Server):
             admin.execute("drop schema public cascade; create schema public")
 
 
-KINDS: dict[str, Callable[[], Server]] = {"postgresql": Postgresql}
+class Mariadb(Server):
+    kind = "mysql"
+
+    def install(self) -> None:
+        self.call(
+            self.need("mariadb-install-db", "mysql_install_db"), "--no-defaults", f"--datadir={self.folder}/data",
+            "--auth-root-authentication-method=normal", "--skip-test-db", "--innodb-flush-log-at-trx-commit=0",
+        )  # fmt: skip
+        quoted = PASSWORD.replace("\\", "\\\\").replace("'", "''")
+        (self.folder / "init.sql").write_text(
+            f"create user if not exists tester@'%' identified by '{quoted}';\n"
+            "grant all on *.* to tester@'%' with grant option;\ncreate database if not exists test;\n"
+        )
+        (self.folder / "init.sql").chmod(0o644)
+        self.call(
+            self.need("openssl"), "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=tests",
+            "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", "key.pem", "-out", "cert.pem",
+        )  # fmt: skip
+
+    def command(self) -> list[str]:
+        settings = {
+            "datadir": self.folder / "data", "socket": self.folder / "socket", "pid-file": self.folder / "pid",
+            "port": self.port, "bind-address": "127.0.0.1", "init-file": self.folder / "init.sql",
+            "innodb-buffer-pool-size": "32M", "innodb-flush-log-at-trx-commit": 0, "max-connections": 60,
+            "innodb-fast-shutdown": 2, "ssl-cert": self.folder / "cert.pem", "ssl-key": self.folder / "key.pem",
+        }  # fmt: skip
+        flags = [f"--{name}={value}" for name, value in settings.items()]
+        return [self.need("mariadbd", "mysqld"), "--no-defaults", "--skip-name-resolve", "--skip-log-bin", *flags]
+
+    def answers(self) -> bool:
+        import pymysql
+
+        try:
+            with self.admin():
+                return True
+        except pymysql.MySQLError:
+            return False
+
+    def admin(self) -> Any:
+        import pymysql
+
+        return pymysql.connect(
+            host="127.0.0.1", port=self.port, user="tester", password=PASSWORD, autocommit=True, ssl_disabled=True
+        )
+
+    @property
+    def url(self) -> str:
+        from urllib.parse import quote
+
+        return f"mysql://tester:{quote(PASSWORD, safe='')}@127.0.0.1:{self.port}/test"
+
+    def empty(self) -> None:
+        """Throws away what is in the database."""
+        with self.admin() as admin:
+            admin.query("drop database if exists test")
+            admin.query("create database test character set utf8mb4")
+
+
+KINDS: dict[str, Callable[[], Server]] = {"postgresql": Postgresql, "mysql": Mariadb}
 running: dict[str, Server] = {}
 reasons: dict[str, str] = {}
 

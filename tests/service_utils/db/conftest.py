@@ -14,7 +14,7 @@ import servers
 
 from service_utils.db import Database, connect
 
-ENGINES = ("sqlite", "postgresql")
+ENGINES = ("sqlite", "postgresql", "mysql")
 
 
 @pytest.fixture(scope="session", autouse=True)

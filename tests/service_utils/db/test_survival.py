@@ -22,7 +22,7 @@ from service_utils.db import Database, connect
 from service_utils.db.errors import CannotConnect, ConnectionLost, DatabaseError
 from service_utils.pool import PoolExhausted
 
-SERVERS = ["postgresql"]
+SERVERS = ["postgresql", "mysql"]
 pytestmark = pytest.mark.parametrize("engine", SERVERS, indirect=True)
 KILLS = int(os.environ.get("EVPY_KILLS", "200"))
 

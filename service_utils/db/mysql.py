@@ -1,0 +1,328 @@
+"""MySQL and MariaDB, by PyMySQL over sockets of ours: no monkey patching, and any hub or thread may go on with a
+connection.
+
+The driver puts values into the text itself, escaped by the rules of the connection's character set and SQL mode. Dates
+and times are in UTC: the time zone of sessions is +00:00, and what has another zone is converted. ``UPDATE`` counts
+the rows that it found, as the other engines do, not those that it made different.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import decimal
+import enum
+import math
+import ssl
+import uuid
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import pymysql
+import pymysql.cursors
+from pymysql.constants import CLIENT
+
+from efio import default_pool
+from service_utils.db.errors import ConcurrentUse, DatabaseError, error_for
+from service_utils.db.rows import Result
+from service_utils.db.session import Options, Session, SessionConnector
+from service_utils.db.url import Address
+from service_utils.sockets import TlsContext, TlsStream, connect
+
+__all__ = ["MysqlConnector", "MysqlSettings"]
+
+GRACE = 5.0  # seconds that the server gets beyond the time after which it should have given up by itself
+IN_TRANSACTION = 1  # SERVER_STATUS_IN_TRANS
+
+# Error numbers of MySQL and MariaDB to SQLSTATE: theirs are coarse ("23000" for all of 23xxx) or of their own.
+_STATES = {
+    1062: "23505", 1586: "23505", 1169: "23505", 1451: "23503", 1452: "23503", 1216: "23503", 1217: "23503",
+    1048: "23502", 1364: "23502", 1263: "23502", 3819: "23514", 4025: "23514", 1213: "40P01", 1020: "40001",
+    1205: "55P03", 3572: "55P03", 1146: "42P01", 1051: "42P01", 1054: "42703", 1064: "42601", 1149: "42601",
+    1050: "42P07", 1792: "25006", 1836: "25006", 1290: "25006", 1969: "57014", 3024: "57014", 1317: "57014",
+    1044: "28000", 1045: "28000", 1698: "28000", 1142: "42501", 1143: "42501", 1370: "42501", 1227: "42501",
+    1040: "53300", 1203: "53300", 1226: "53300", 1049: "08001", 2002: "08001", 2003: "08001", 2005: "08001",
+    2026: "08001", 0: "08006", 2006: "08006", 2013: "08006", 2014: "08006", 2055: "08006", 1053: "57P01",
+    1927: "57P01", 3169: "57P01", 1406: "22001", 1264: "22003", 1690: "22003", 1366: "22007", 1292: "22007",
+    1365: "22012", 1235: "0A000",
+}  # fmt: skip
+_TLS = ("disable", "prefer", "require", "verify-ca", "verify-full")
+
+
+@dataclass(frozen=True)
+class MysqlSettings:
+    """Times in seconds."""
+
+    address: Address
+    statement_timeout: float | None = 60.0
+    lock_timeout: float | None = None
+    connect_timeout: float = 5.0
+
+
+class MysqlSession(Session):
+    dialect = "mysql"
+
+    def __init__(self, connector: MysqlConnector, connection: Any) -> None:
+        self.connector = connector
+        self.settings = connector.settings
+        self.connection = connection
+        self.mariadb = "MariaDB" in connection.server_version
+        self._port = connection._sock.local_port
+        self._busy = False
+        self._interrupted = False
+        self._streaming = False
+        self._changed = False
+        self._set_timeouts(self.settings.statement_timeout, self.settings.lock_timeout)
+
+    def _set_timeouts(self, statement: float | None, lock: float | None) -> None:
+        # Long ones can never be too short for what the other side rounds up.
+        self._patience(None if statement is None else statement + GRACE)
+        parts = []
+        if statement is not None or self._changed:
+            if self.mariadb:
+                parts.append(f"max_statement_time = {statement or 0:g}")
+            else:  # it stops queries only
+                parts.append(f"max_execution_time = {math.ceil((statement or 0) * 1000)}")
+        if lock is not None:
+            parts.append(f"innodb_lock_wait_timeout = {max(1, math.ceil(lock))}")
+        elif self._changed:
+            parts.append("innodb_lock_wait_timeout = default")
+        if parts:
+            self.run("set session " + ", ".join(parts), ())
+
+    def _patience(self, seconds: float | None) -> None:
+        if self.connection._sock is not None:
+            self.connection._sock.timeout = seconds
+
+    # --- statements
+
+    @contextlib.contextmanager
+    def _exchange(self) -> Iterator[None]:
+        """An exchange with the server. If it is not left by its own errors, nobody knows where the protocol stands."""
+        if self._streaming:
+            raise ConcurrentUse(
+                "a stream is open on this connection, and MySQL can do nothing else meanwhile: read it to its end first"
+            )
+        self._busy = True
+        try:
+            yield
+        except pymysql.MySQLError as error:
+            self._busy = self.connection._sock is None
+            raise _translated(error) from error
+        except BaseException:
+            self._interrupted = True
+            raise
+        self._busy = False
+
+    def run(self, text: str, values: Sequence[Any]) -> Result:
+        with self._exchange():
+            cursor = self.connection.cursor()
+            cursor.execute(text, _adapted(values) if values else None)
+            description = cursor.description
+            if description is None:
+                return Result(None, [], cursor.rowcount)
+            return Result(tuple([column[0] for column in description]), list(cursor.fetchall()), cursor.rowcount)
+
+    def run_many(self, text: str, values: Iterable[Sequence[Any]]) -> int:
+        with self._exchange():
+            cursor = self.connection.cursor()
+            return int(cursor.executemany(text, [_adapted(each) for each in values]) or 0)
+
+    def stream(self, text: str, values: Sequence[Any], batch: int) -> Iterator[Result]:
+        with self._exchange():
+            cursor = self.connection.cursor(pymysql.cursors.SSCursor)
+            cursor.execute(text, _adapted(values) if values else None)
+        if cursor.description is None:
+            yield Result(None, [], cursor.rowcount)
+            return
+        columns = tuple([column[0] for column in cursor.description])
+        self._streaming = True
+        try:
+            while True:
+                self._streaming = False
+                with self._exchange():
+                    rows = cursor.fetchmany(batch)
+                self._streaming = True
+                if not rows:
+                    return
+                yield Result(columns, list(rows), len(rows))
+        finally:
+            self._streaming = False
+            if not self._busy:
+                with self._exchange():  # reads what is left: the server cannot be told to stop sending
+                    cursor.close()
+
+    # --- transactions
+
+    def begin(self, options: Options) -> None:
+        if options.statement_timeout is not None or options.lock_timeout is not None:
+            self._set_timeouts(
+                options.statement_timeout or self.settings.statement_timeout,
+                options.lock_timeout or self.settings.lock_timeout,
+            )
+            self._changed = True
+        if options.isolation is not None:
+            self.run(f"set transaction isolation level {options.isolation}", ())
+        self.run("start transaction read only" if options.read_only else "start transaction", ())
+
+    def commit(self) -> None:
+        self.run("commit", ())
+        self._after()
+
+    def rollback(self) -> None:
+        self.run("rollback", ())
+        self._after()
+
+    def _after(self) -> None:
+        if self._changed:
+            self._set_timeouts(self.settings.statement_timeout, self.settings.lock_timeout)
+            self._changed = False
+
+    # --- state
+
+    @property
+    def clean(self) -> bool:
+        return self.idle and not (self._streaming or self._changed or self.connection.server_status & IN_TRANSACTION)
+
+    @property
+    def idle(self) -> bool:
+        return not self._busy and self.connection._sock is not None
+
+    def ping(self, timeout: float) -> bool:
+        statement = self.settings.statement_timeout
+        self._patience(timeout)
+        with self._exchange():
+            self.connection.ping(reconnect=False)
+        self._patience(None if statement is None else statement + GRACE)
+        return True
+
+    def end(self) -> None:
+        connection = self.connection
+        if self.clean:
+            with contextlib.suppress(pymysql.MySQLError):
+                connection.close()
+            return
+        connection._force_close()
+        if self._interrupted and self._port is not None:
+            # Otherwise the server goes on with the statement until it has something to send.
+            default_pool().submit(self.connector.kill, connection.server_thread_id[0], self._port)
+
+
+class MysqlConnector(SessionConnector):
+    dialect = "mysql"
+
+    def __init__(self, settings: MysqlSettings) -> None:
+        self.settings = settings
+        address = settings.address
+        self.name = f"mysql://{address}"
+        options = dict(address.options)
+        mode = options.pop("sslmode", "prefer")
+        authority = options.pop("sslrootcert", None)
+        if mode not in _TLS:
+            raise ValueError(f"{self.name}: sslmode={mode}: there are {', '.join(_TLS)}")
+        if options:
+            raise ValueError(f"{self.name}: no option {next(iter(options))!r}; there are sslmode and sslrootcert")
+        self._tls_mode = "disable" if address.host.startswith("/") else mode
+        self._tls = TlsContext(_tls_context(mode, authority)) if self._tls_mode != "disable" else None
+        self._arguments: dict[str, Any] = {
+            "host": address.host, "port": address.port, "user": address.user, "password": address.password.encode(),
+            "database": address.database or None, "charset": "utf8mb4", "autocommit": True, "defer_connect": True,
+            "client_flag": CLIENT.FOUND_ROWS, "binary_prefix": True, "init_command": "set time_zone = '+00:00'",
+            "program_name": "service_utils", "ssl_disabled": True,  # see _open
+        }  # fmt: skip
+
+    def _open(self, timeout: float) -> Any:
+        address = self.settings.address
+        timeout = min(timeout, self.settings.connect_timeout)
+        connection: Any = pymysql.Connection(**self._arguments)
+        if self._tls is not None:  # the driver would load all certificates anew for each connection
+            connection.ssl, connection.ctx = True, self._tls
+            connection._ssl_required = self._tls_mode != "prefer"
+        try:
+            stream = connect(address.host, address.port, timeout)
+        except OSError as error:
+            raise error_for("08001", f"cannot connect to {self.name}: {error}", "mysql") from error
+        try:
+            stream.timeout = timeout
+            connection.connect(stream)
+        except pymysql.MySQLError as error:
+            raise _translated(error, connecting=True) from error
+        except BaseException:
+            stream.close()
+            raise
+        if self._tls_mode not in ("disable", "prefer") and not isinstance(connection._sock, TlsStream):
+            connection.close()
+            raise error_for("08001", f"{self.name}: sslmode={self._tls_mode}, but the server offers no TLS", "mysql")
+        return connection
+
+    def connect(self, timeout: float) -> Session:
+        return MysqlSession(self, self._open(timeout))
+
+    def is_alive(self, connection: Session, timeout: float) -> bool:
+        assert isinstance(connection, MysqlSession)
+        return connection.ping(timeout)
+
+    def kill(self, thread: int, port: int) -> None:
+        """Ends a connection at the server, if it is still the one that came from this port of ours.
+
+        After a restart of the server the number may be that of somebody else's connection.
+        """
+        with contextlib.suppress(DatabaseError, pymysql.MySQLError):
+            connection = self._open(self.settings.connect_timeout)
+            try:
+                with connection.cursor() as cursor:
+                    cursor.execute(
+                        "select id from information_schema.processlist where id = %s and host like %s",
+                        (thread, f"%:{port}"),
+                    )
+                    if cursor.fetchall():
+                        cursor.execute(f"kill {int(thread)}")
+            finally:
+                connection.close()
+
+
+def _tls_context(mode: str, authority: str | None) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=authority)
+    context.check_hostname = mode == "verify-full"
+    if not mode.startswith("verify"):
+        context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+_NATIVE = frozenset({int, float, str, bytes, bool, type(None), decimal.Decimal})
+
+
+def _adapted(values: Sequence[Any]) -> Sequence[Any]:
+    """Values as the driver knows them: times in UTC, UUIDs as text, lists and dicts as JSON."""
+    for value in values:
+        if type(value) not in _NATIVE:
+            return [value if type(value) in _NATIVE else _adapt(value) for value in values]
+    return values
+
+
+def _adapt(value: Any) -> Any:
+    if isinstance(value, datetime.datetime) and value.tzinfo is not None:
+        return value.astimezone(datetime.UTC).replace(tzinfo=None)
+    if isinstance(value, enum.Enum):
+        return _adapt(value.value)
+    if isinstance(value, uuid.UUID):
+        return str(value)
+    if isinstance(value, dict | list | tuple):
+        return msgspec.json.encode(value).decode()
+    return value
+
+
+def _translated(error: Exception, connecting: bool = False) -> DatabaseError:
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, TimeoutError):
+        cause = getattr(cause, "original_exception", None) or cause.__context__
+    number = error.args[0] if error.args and isinstance(error.args[0], int) else -1
+    message = str(error.args[1]) if len(error.args) > 1 else str(error)
+    state = _STATES.get(number) or getattr(error, "sqlstate", None) or "HY000"
+    if connecting and state.startswith("08"):
+        state = "08001"
+    elif cause is not None:
+        state, message = "57014", f"the server has said nothing for too long: {message}"
+    return error_for(state, f"{message} ({number})", "mysql")

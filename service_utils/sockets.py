@@ -1,0 +1,200 @@
+"""Sockets that any greenlet of any hub, and any thread, may use in turn.
+
+gevent's sockets belong to the hub in which they were made, so a pool cannot hand them to a thread with another one.
+These wait as ``Waits`` does. They have what protocol libraries ask of a socket that they are given: ``sendall``,
+``recv``,
+``recv_into``, ``makefile``, ``settimeout``, ``close``. Timeouts are in seconds; TimeoutError when one is over,
+ConnectionError and the like from the system.
+"""
+
+from __future__ import annotations
+
+import _socket  # the class below socket.socket, which gevent does not replace
+import io
+import ipaddress
+import os
+import ssl
+from time import monotonic
+from typing import Any
+
+from service_utils.waiting import READ, WRITE, Waits, in_greenlet
+
+__all__ = ["Stream", "TlsContext", "TlsStream", "connect", "resolve"]
+
+CHUNK = 65536  # bytes
+
+
+def resolve(host: str, port: int) -> list[tuple[int, Any]]:
+    """Families and addresses for a host, without blocking a hub. OSError when there are none."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        pass
+    else:
+        return [(_socket.AF_INET6 if address.version == 6 else _socket.AF_INET, (host, port))]
+    if in_greenlet():
+        from gevent import socket
+    else:
+        import socket  # type: ignore[no-redef]
+    found = socket.getaddrinfo(host, port, type=_socket.SOCK_STREAM)
+    return list(dict.fromkeys((int(entry[0]), entry[4]) for entry in found))
+
+
+def connect(host: str, port: int, timeout: float) -> Stream:
+    """A connection to a host, or to a Unix socket if ``host`` is a path; tries its addresses in turn. OSError."""
+    deadline = monotonic() + timeout
+    addresses: list[tuple[int, Any]] = [(_socket.AF_UNIX, host)] if host.startswith("/") else resolve(host, port)
+    problem: OSError | None = None
+    for family, address in addresses:
+        raw = _socket.socket(family, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
+        raw.setblocking(False)
+        stream = Stream(raw)
+        try:
+            stream.timeout = max(0.001, deadline - monotonic())
+            stream._connect(address)
+        except OSError as error:
+            stream.close()
+            problem = error
+        except BaseException:
+            stream.close()
+            raise
+        else:
+            if family != _socket.AF_UNIX:
+                raw.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, 1)
+                raw.setsockopt(_socket.SOL_SOCKET, _socket.SO_KEEPALIVE, 1)
+            stream.timeout = None
+            return stream
+    raise problem or OSError(f"{host} has no address")
+
+
+class Stream:
+    """A connected socket."""
+
+    def __init__(self, raw: _socket.socket) -> None:
+        self._raw = raw
+        self._waits = Waits(raw.fileno())
+        self.timeout: float | None = None  #: of each wait
+
+    def _wait(self, events: int) -> None:
+        if self._raw.fileno() < 0:
+            raise OSError("the socket was closed")
+        if not self._waits.wait(events, self.timeout):
+            raise TimeoutError(f"nothing happened for {self.timeout:.3g} s")
+
+    def _connect(self, address: Any) -> None:
+        code = self._raw.connect_ex(address)
+        if code in (115, 11):  # EINPROGRESS; EAGAIN of a Unix socket whose queue is full
+            self._wait(WRITE)
+            code = self._raw.getsockopt(_socket.SOL_SOCKET, _socket.SO_ERROR)
+        if code:
+            raise OSError(code, os.strerror(code))
+
+    def recv_into(self, buffer: Any, size: int = 0) -> int:
+        """At least a byte; 0 at the end."""
+        while True:
+            try:
+                return self._raw.recv_into(buffer, size)
+            except BlockingIOError:
+                self._wait(READ)
+
+    def recv(self, size: int) -> bytes:
+        """Up to so many bytes; none at the end."""
+        buffer = bytearray(size)
+        return bytes(buffer[: self.recv_into(buffer)])
+
+    def sendall(self, data: Any) -> None:
+        view = memoryview(data).cast("B")
+        while len(view):
+            try:
+                view = view[self._raw.send(view) :]
+            except BlockingIOError:
+                self._wait(WRITE)
+
+    def settimeout(self, timeout: float | None) -> None:
+        """For libraries that set it; those that say None leave it to ``timeout``."""
+        if timeout is not None:
+            self.timeout = timeout
+
+    @property
+    def local_port(self) -> int | None:
+        """None for a Unix socket."""
+        name = self._raw.getsockname()
+        return int(name[1]) if isinstance(name, tuple) else None
+
+    def fileno(self) -> int:
+        return self._raw.fileno()
+
+    def makefile(self, mode: str = "rb", buffering: int = CHUNK) -> io.BufferedReader:
+        """A file to read from. Closing it does not close the socket."""
+        if mode != "rb":
+            raise ValueError(f"makefile({mode!r}): such a socket has files to read from (rb) only")
+        return io.BufferedReader(_Reader(self), buffering)
+
+    def close(self) -> None:
+        if self._raw.fileno() >= 0:
+            self._waits.close()
+            self._raw.close()
+
+
+class _Reader(io.RawIOBase):
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        return self._stream.recv_into(buffer)
+
+
+class TlsStream(Stream):
+    """TLS over a stream, which it takes over."""
+
+    def __init__(self, plain: Stream, context: ssl.SSLContext, server_hostname: str | None) -> None:
+        super().__init__(plain._raw)
+        self.timeout = plain.timeout
+        plain._waits.close()
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=server_hostname)
+        self._do(self._tls.do_handshake)
+
+    def _do(self, call: Any, *arguments: Any) -> Any:
+        while True:
+            try:
+                result = call(*arguments)
+            except ssl.SSLWantReadError:
+                self._flush()
+                count = super().recv_into(buffer := bytearray(CHUNK))
+                if count:
+                    self._incoming.write(memoryview(buffer)[:count])
+                else:
+                    self._incoming.write_eof()
+            else:
+                self._flush()
+                return result
+
+    def _flush(self) -> None:
+        while self._outgoing.pending:
+            super().sendall(self._outgoing.read())
+
+    def recv_into(self, buffer: Any, size: int = 0) -> int:
+        view = memoryview(buffer).cast("B")
+        try:
+            return int(self._do(self._tls.read, size or len(view), view))
+        except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
+            return 0
+
+    def sendall(self, data: Any) -> None:
+        view = memoryview(data).cast("B")
+        while len(view):
+            view = view[self._do(self._tls.write, view) :]
+
+
+class TlsContext:
+    """For libraries that call ``wrap_socket`` of a context with the socket that they were given."""
+
+    def __init__(self, context: ssl.SSLContext) -> None:
+        self._context = context
+
+    def wrap_socket(self, sock: Stream, server_hostname: str | None = None) -> TlsStream:
+        return TlsStream(sock, self._context, server_hostname)
