@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -177,3 +178,47 @@ def test_a_forked_child_does_not_wait_for_its_parents_thread(tmp_path: Path, gat
         assert ended_well(in_child(child))
         gate.set()
     assert (tmp_path / "f").read_bytes() == b"of the child, of the parent, "
+
+
+def test_a_device_that_fails() -> None:
+    """EIO: nothing can be written at address 0."""
+    file = efio.open("/proc/self/mem", "wb", 0, write_behind=1000)
+    file.write(b"it seems to have been written")
+    with pytest.raises(OSError, match="Input/output error"):
+        file.flush()
+    with pytest.raises(OSError, match="Input/output error"):
+        file.close()
+    assert file.closed
+
+
+@pytest.mark.parametrize("behind", [None, 1 << 20])
+@pytest.mark.parametrize("hub", [False, True])
+def test_a_full_file_system(tmp_path: Path, behind: int | None, hub: bool) -> None:
+    """What was written before it was full is there; when there is room again, a new file is written as a whole."""
+    if subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=64k", "efio-test", tmp_path], capture_output=True, check=False
+    ).returncode:
+        pytest.skip("mounting a small file system takes privileges")
+    try:
+
+        def fill() -> None:
+            with efio.open(tmp_path / "full", "wb", 0, write_behind=behind) as file:
+                for _ in range(100):
+                    file.write(b"x" * 1000)
+                file.flush()
+
+        with pytest.raises(OSError, match="No space left on device"):
+            in_thread(fill, hub=hub).result(PATIENCE)
+        written = (tmp_path / "full").read_bytes()
+        assert 0 < len(written) <= 65536
+        assert written.strip(b"x") == b""
+        (tmp_path / "full").unlink()
+        in_thread(lambda: write_all(tmp_path / "new", behind), hub=hub).result(PATIENCE)
+        assert (tmp_path / "new").stat().st_size == 50_000
+    finally:
+        subprocess.run(["umount", tmp_path], check=True)
+
+
+def write_all(path: Path, behind: int | None) -> None:
+    with efio.open(path, "wb", write_behind=behind) as file:
+        file.write(b"y" * 50_000)
