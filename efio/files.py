@@ -76,7 +76,8 @@ class FileIO(io.FileIO):
         self._lock = RLock()
         kind = os.fstat(self.fileno()).st_mode
         self._on_disk = stat.S_ISREG(kind) or stat.S_ISBLK(kind)
-        self._nowait = self._on_disk and self.readable()
+        self._fd = self.fileno()
+        self._nowait = self._on_disk and self.readable()  # until it is closed
 
     def _blocking(self, function: Callable[..., Any], *arguments: Any) -> Any:
         # What close() must not overtake: another file could get the number of the descriptor.
@@ -102,7 +103,7 @@ class FileIO(io.FileIO):
     def read(self, size: int | None = -1, /) -> Any:
         if self._nowait and size is not None and size > 0:
             try:
-                data = read_nowait(self.fileno(), size)
+                data = read_nowait(self._fd, size)
             except OSError as error:
                 if error.errno not in _UNSUPPORTED:
                     raise
@@ -110,7 +111,7 @@ class FileIO(io.FileIO):
             else:
                 if data is not None:
                     self._cached_reads += 1
-                    return data if len(data) in (0, size) else self._rest(data, size)
+                    return data if len(data) == size or not data else self._rest(data, size)
         elif self._on_disk and (size is None or size < 0) and self.readable():
             return self.readall()
         return self._blocking(io.FileIO.read, size)
@@ -143,7 +144,7 @@ class FileIO(io.FileIO):
     def readinto(self, buffer: Any, /) -> Any:
         if self._nowait:
             try:
-                got = readinto_nowait(self.fileno(), buffer)
+                got = readinto_nowait(self._fd, buffer)
             except OSError as error:
                 if error.errno not in _UNSUPPORTED:
                     raise
@@ -215,9 +216,11 @@ class FileIO(io.FileIO):
 
     def close(self) -> None:
         if self.closed or self._lock is None or not _offload.in_greenlet():
+            self._nowait = False
             io.FileIO.close(self)
             return
         with self._lock:
+            self._nowait = False
             io.FileIO.close(self)
 
 
