@@ -11,14 +11,17 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import Any
 
 from service_utils.db.database import Database
 from service_utils.db.errors import DatabaseError
+from service_utils.db.querylog import QueryLog
 from service_utils.db.session import Options
 from service_utils.db.transaction import Transaction
 from service_utils.db.url import DEFAULT_URL, connector_for
 from service_utils.pool import Pool
+from service_utils.sql import Macros
 
 __all__ = ["Database", "DatabaseError", "Options", "Transaction", "connect"]
 
@@ -32,6 +35,9 @@ def connect(
     connect_timeout: float = 5.0,
     statement_timeout: float | None = 60.0,
     lock_timeout: float | None = None,
+    macros: Macros | Mapping[str, str] | None = None,
+    slow_query: float | None = 1.0,
+    log_values: bool = False,
     **pool_options: Any,
 ) -> Database:
     """A database; connections are made when they are needed.
@@ -50,4 +56,7 @@ def connect(
     options: dict[str, Any] = {"size": size, "keep": keep, "timeout": timeout, "name": connector.name, **pool_options}
     if connector.name == "sqlite::memory:":  # each connection would be a database of its own
         options |= {"size": 1, "keep": 0, "max_age": 1e9, "max_idle": 1e9, "check_after": 1e9}
-    return Database(connector, Pool(connector, **options))
+    if macros is not None and not isinstance(macros, Macros):
+        macros = Macros(macros)
+    query_log = QueryLog(connector.name, slow=slow_query, values=log_values)
+    return Database(connector, Pool(connector, **options), macros=macros, query_log=query_log)

@@ -13,10 +13,12 @@ from greenlet import getcurrent
 
 from service_utils.db.errors import ConnectionLost, TransactionRollback
 from service_utils.db.queries import Queries
+from service_utils.db.querylog import QueryLog
 from service_utils.db.rows import Result
 from service_utils.db.session import Isolation, Notification, Options, Session, SessionConnector
 from service_utils.db.transaction import Transaction
 from service_utils.pool import Lease, Pool, PoolStatistics
+from service_utils.sql import Macros
 from service_utils.waiting import in_greenlet
 
 __all__ = ["Database"]
@@ -34,11 +36,16 @@ class Database(Queries):
     greenlet, in that transaction.
     """
 
-    def __init__(self, connector: SessionConnector, pool: Pool[Session]) -> None:
+    def __init__(
+        self, connector: SessionConnector, pool: Pool[Session], *, macros: Macros | None = None,
+        query_log: QueryLog | None = None,
+    ) -> None:  # fmt: skip
         self.dialect = connector.dialect
         self.name = connector.name
         self.connector = connector
         self.pool = pool
+        self.macros = macros or Macros()
+        self.query_log = query_log or QueryLog(self.name)
         self._ambient: ContextVar[Transaction | None] = ContextVar(f"transaction of {self.name}", default=None)
 
     # --- transactions
@@ -183,10 +190,10 @@ class Database(Queries):
             lease.discard(suspect=isinstance(error, ConnectionLost))
 
     def _begin_log(self) -> float:
-        return 0.0
+        return self.query_log.begin()
 
     def _end_log(self, started: float, arguments: tuple[Any, ...], outcome: Any) -> None:
-        pass
+        self.query_log.end(started, arguments, outcome)
 
     # --- the whole
 

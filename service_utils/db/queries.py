@@ -7,7 +7,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from service_utils.db.errors import NoRow, RowError, TooManyRows
+from service_utils.db.explain import explaining, table
 from service_utils.db.rows import Result, make_rows
+from service_utils.sql import Macros
 from service_utils.sql.plans import Parameters, plan
 
 __all__ = ["Queries"]
@@ -22,6 +24,7 @@ class Queries(ABC):
     """
 
     dialect: str
+    macros: Macros
 
     @abstractmethod
     def _run(self, text: str, values: Sequence[Any]) -> Result: ...
@@ -38,13 +41,13 @@ class Queries(ABC):
 
     def query(self, sql: str, params: Parameters | None = None, /, *, into: Any = dict, **named: Any) -> list[Any]:
         """All rows."""
-        text, values = plan(sql, self.dialect).bind(named if params is None else params)
+        text, values = plan(sql, self.dialect, self.macros).bind(named if params is None else params)
         result = self._run(text, values)
         return make_rows(into, result.columns, result.rows)
 
     def execute(self, sql: str, params: Parameters | None = None, /, **named: Any) -> int:
         """How many rows were changed (or, for a query, found); -1 where that means nothing."""
-        text, values = plan(sql, self.dialect).bind(named if params is None else params)
+        text, values = plan(sql, self.dialect, self.macros).bind(named if params is None else params)
         return self._run(text, values).affected
 
     def first(self, sql: str, params: Parameters | None = None, /, *, into: Any = dict, **named: Any) -> Any:
@@ -72,14 +75,14 @@ class Queries(ABC):
 
         How many rows were changed. No lists and no identifiers as parameters.
         """
-        made = plan(sql, self.dialect)
+        made = plan(sql, self.dialect, self.macros)
         if made.text is None:
             raise RowError("execute_many takes values alone; neither lists (in :names) nor identifiers (::name)")
         return self._run_many(made.text, (made.bind(row)[1] for row in rows))
 
     def query_many(self, sql: str, params: Sequence[Parameters], /, *, into: Any = dict) -> list[list[Any]]:
         """The rows of the same query for each set of parameters; in one round trip with PostgreSQL."""
-        made = plan(sql, self.dialect)
+        made = plan(sql, self.dialect, self.macros)
         if made.text is None:
             raise RowError("query_many takes values alone; neither lists (in :names) nor identifiers (::name)")
         results = self._run_together(made.text, [made.bind(each)[1] for each in params])
@@ -89,7 +92,7 @@ class Queries(ABC):
         self, sql: str, params: Parameters | None = None, /, *, into: Any = dict, batch: int = 1000, **named: Any
     ) -> Iterator[Any]:
         """Row by row, ``batch`` of them in memory at a time."""
-        text, values = plan(sql, self.dialect).bind(named if params is None else params)
+        text, values = plan(sql, self.dialect, self.macros).bind(named if params is None else params)
         for result in self._stream(text, values, batch):
             yield from make_rows(into, result.columns, result.rows)
 
@@ -103,6 +106,12 @@ class Queries(ABC):
     def copy_out(self, sql: str, /) -> Iterator[bytes]:
         """What ``copy ... to stdout`` gives, piece by piece. PostgreSQL alone. No parameters, by PostgreSQL's rules."""
         return self._copy_out(sql)
+
+    def explain(self, sql: str, params: Parameters | None = None, /, *, analyze: bool = False, **named: Any) -> str:
+        """How the database would do it, in its own words; with ``analyze`` it is done (not in SQLite), and measured."""
+        text, values = plan(sql, self.dialect, self.macros).bind(named if params is None else params)
+        result = self._run(explaining(text, self.dialect, analyze), values)
+        return table(result.columns or (), result.rows)
 
     def insert(self, table: str | tuple[str, ...], row: Mapping[str, Any], /) -> int:
         """Inserts one row, given by column."""

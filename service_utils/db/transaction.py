@@ -35,6 +35,7 @@ class Transaction(Queries):
     def __init__(self, database: Database, options: Options, parent: Transaction | None, ambient: bool = True) -> None:
         self.database = database
         self.dialect = database.dialect
+        self.macros = database.macros
         self._options = options
         self._parent = parent
         self._ambient = ambient

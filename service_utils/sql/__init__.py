@@ -8,6 +8,7 @@
 """
 
 from service_utils.sql.errors import SQLError
+from service_utils.sql.macros import Macros
 from service_utils.sql.plans import Plan, plan, quote_identifier
 
-__all__ = ["Plan", "SQLError", "plan", "quote_identifier"]
+__all__ = ["Macros", "Plan", "SQLError", "plan", "quote_identifier"]

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from service_utils.sql.errors import SQLError
 
-__all__ = ["Identifier", "Piece", "Value", "ValueList", "parameters"]
+__all__ = ["Identifier", "Piece", "Value", "ValueList", "next_token", "parameters"]
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ _TOKEN = re.compile(
     r"""
     (?P<line>--[^\n]*) | (?P<block>/\*) | (?P<hash>\#[^\n]*)
     | (?P<string>(?<![\w$])[eE]'|') | (?P<quoted>") | (?P<backtick>`[^`]*`) | (?P<bracket>\[[^\]\n:?]*\])
-    | (?P<dollar>(?<![\w$])\$(?:[A-Za-z_]\w*)?\$)
+    | (?P<dollar>(?<![\w$])\$(?:[A-Za-z_]\w*)?\$) | (?<![\w$])\$(?P<macro>[A-Za-z_]\w*)
     | (?P<colons>::) (?P<identifier>[A-Za-z_]\w*)? | (?<![\w:]):(?P<value>[A-Za-z_]\w*) | (?P<mark>\?\??)
     """,
     re.VERBOSE,
@@ -56,51 +56,65 @@ _CLOSING = re.compile(r"\s*\)")
 _ENDS_EXPRESSION = re.compile(r"[\w)\]'\"`$]\Z")
 
 
+Token = tuple[str, int, int, str]  # kind, begin, end, name
+
+
+def next_token(text: str, position: int, dialect: str) -> Token | None:
+    """The next place where something other than plain text begins: what it is, where it ends, and its name if it has
+    one.
+
+    Kinds: "skip" (a string, a comment, a quoted name), "value", "colons" (``::`` without a name), "identifier", "mark"
+    (``?``, ``??``), "macro" (``$name``).
+    """
+    while (match := _TOKEN.search(text, position)) is not None:
+        kind = str(match.lastgroup)
+        at, end = match.span()
+        if kind in ("hash", "dollar") and (kind == "hash") != (dialect == "mysql"):
+            position = at + 1  # means nothing here
+        elif kind in ("line", "bracket", "backtick", "hash"):
+            return "skip", at, end, ""
+        elif kind == "block":
+            return "skip", at, _end_of_comment(text, at, nested=dialect == "postgresql"), ""
+        elif kind in ("string", "quoted"):
+            escapes = len(match.group()) > 1 or dialect == "mysql"
+            return "skip", at, _end_of_string(text, end, match.group()[-1], escapes, at), ""
+        elif kind == "dollar":
+            return "skip", at, _end_of_dollar(text, end, match.group(), at), ""
+        elif kind == "mark":
+            return kind, at, end, match.group()
+        else:
+            return kind, at, end, match.group(kind) if kind != "colons" else ""
+    return None
+
+
 def parameters(text: str, dialect: str = "") -> list[Piece]:
     """The text in pieces; parameters stand between them. SQLError for a string or comment without an end."""
     pieces: list[Piece] = []
     start = position = marks = 0
     after_parameter = False
-    while (match := _TOKEN.search(text, position)) is not None:
-        kind = match.lastgroup
-        at, position = match.span()
-        name: str | int | None = None
-        if kind in ("line", "bracket", "backtick"):
+    while (token := next_token(text, position, dialect)) is not None:
+        kind, at, position, name = token
+        if kind in ("skip", "colons"):
             continue
-        if kind == "hash":
-            if dialect != "mysql":
-                position = at + 1
-            continue
-        if kind == "block":
-            position = _end_of_comment(text, at, nested=dialect == "postgresql")
-            continue
-        if kind in ("string", "quoted"):
-            quote = match.group()[-1]
-            escapes = len(match.group()) > 1 or dialect == "mysql"
-            position = _end_of_string(text, match.end(), quote, escapes, at)
-            continue
-        if kind == "dollar":
-            if dialect != "mysql":
-                position = _end_of_dollar(text, match.end(), match.group(), at)
-            continue
-        if kind in ("colons", "identifier"):
-            cast = (at == start and after_parameter) or _ENDS_EXPRESSION.search(text, 0, at)
-            if kind == "colons" or cast:
-                continue
-            name, make = match.group("identifier"), Identifier
+        if kind == "macro":
+            raise SQLError(f"line {_line(text, at)}: there are no macros here, but ${name}")
+        piece: Piece
+        if kind == "identifier":
+            if (at == start and after_parameter) or _ENDS_EXPRESSION.search(text, 0, at):
+                continue  # a cast
+            piece = Identifier(name)
         elif kind == "value":
-            name, make = match.group("value"), Value  # type: ignore[assignment]
+            piece = Value(name)
         else:
-            name, make = marks, Identifier if match.group() == "??" else Value  # type: ignore[assignment]
+            piece = Identifier(marks) if name == "??" else Value(marks)
             marks += 1
         before = text[start:at]
-        piece: Piece = make(name)
         if isinstance(piece, Value) and (found := _IN.search(before)):
             closing = _CLOSING.match(text, position) if found.group(2) else None
             if closing or not found.group(2):
                 before = before[: found.start(2)] if closing else before
                 position = closing.end() if closing else position
-                piece = ValueList(name, bool(found.group(1)))
+                piece = ValueList(piece.name, bool(found.group(1)))
         if before:
             pieces.append(before)
         pieces.append(piece)

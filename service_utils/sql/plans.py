@@ -10,10 +10,12 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
+from service_utils.sql.conditions import Conditional, conditional
 from service_utils.sql.errors import SQLError
 from service_utils.sql.lexer import Identifier, Piece, Value, ValueList, parameters
+from service_utils.sql.macros import Macros
 
-__all__ = ["DIALECTS", "Parameters", "Plan", "plan", "quote_identifier"]
+__all__ = ["DIALECTS", "ConditionalPlan", "Parameters", "Plan", "plan", "quote_identifier"]
 
 Parameters = Mapping[str, Any] | Sequence[Any]
 DIALECTS = ("sqlite", "postgresql", "mysql")
@@ -167,7 +169,29 @@ def _static(pieces: Sequence[Piece], dialect: str) -> tuple[tuple[str | int, ...
     return tuple(out.values), out.text()
 
 
+class ConditionalPlan:
+    """A statement whose text depends on its parameters by ``#if``. They have names."""
+
+    __slots__ = ("_conditions", "_dialect", "_macros")
+    text = None
+
+    def __init__(self, conditions: Conditional, dialect: str, macros: Macros) -> None:
+        self._conditions, self._dialect, self._macros = conditions, dialect, macros
+
+    def bind(self, given: Parameters | None) -> tuple[str, tuple[Any, ...]]:
+        """As Plan.bind, for the lines that are chosen."""
+        if given is not None and not isinstance(given, Mapping):
+            raise SQLError("a statement with #if has parameters by name: give a dict, or keywords")
+        chosen = self._conditions.choose(given or {})
+        return plan(chosen, self._dialect, self._macros).bind(given)
+
+
+NO_MACROS = Macros()
+
+
 @lru_cache(maxsize=2000)
-def plan(text: str, dialect: str) -> Plan:
-    """The plan for a text; those used last are remembered."""
-    return Plan(parameters(text, dialect), dialect)
+def plan(text: str, dialect: str, macros: Macros = NO_MACROS) -> Plan | ConditionalPlan:
+    """The plan for a text; those used last are remembered. SQLError when the text makes no sense."""
+    if "#" in text and (conditions := conditional(text)) is not None:
+        return ConditionalPlan(conditions, dialect, macros)
+    return Plan(parameters(macros.expand(text, dialect), dialect), dialect)
