@@ -44,7 +44,7 @@ class CompiledParts:
         return import_module(f"{self._package}.{name}").__dict__
 
     def judge(self) -> etree.XMLSchema:
-        """libxml2's compiled schema, from the documents that were compiled."""
+        """libxml2's compiled schema, another one each time, from the documents that were compiled."""
         texts = {path.name: path.read_bytes() for path in sorted((self._folder / "xsd").glob("*.xsd"))}
         return compile_texts(texts, self._main)
 

@@ -18,7 +18,8 @@ from schema.codegen.plan import Plan, make_plan
 from schema.codegen.units import UNITS, root_infos
 from schema.errors import Problem, SchemaError
 from schema.model.build import build, refuse_ambiguous
-from schema.model.sources import gather
+from schema.model.sources import Bundle, gather
+from schema.runtime.judge import compile_bundle
 
 __all__ = ["LoadedParts", "load_parts"]
 
@@ -28,11 +29,13 @@ _number = itertools.count()
 class LoadedParts:
     """Parts made of a plan."""
 
-    def __init__(self, name: str, plan: Plan, judge: etree.XMLSchema) -> None:
+    def __init__(self, bundle: Bundle, plan: Plan, judge: etree.XMLSchema) -> None:
+        name = bundle.name
         self.name = name
         self.roots: tuple[RootInfo, ...] = root_infos(plan)
         self._plan = plan
-        self._judge = judge
+        self._bundle = bundle
+        self._judge: etree.XMLSchema | None = judge
         # A module, since msgspec looks up the names in annotations there. It lives as long as the process.
         module = ModuleType(f"schema.loaded.{name}_{next(_number)}")
         sys.modules[module.__name__] = module
@@ -47,8 +50,9 @@ class LoadedParts:
         return self._plan
 
     def judge(self) -> etree.XMLSchema:
-        """libxml2's compiled schema."""
-        return self._judge
+        """libxml2's compiled schema: another one each time."""
+        made, self._judge = self._judge, None
+        return made if made is not None else compile_bundle(self._bundle)
 
     def unit(self, name: str) -> dict[str, Any]:
         """Makes one of the parts."""
@@ -73,4 +77,4 @@ def load_parts(
         raise SchemaError([Problem("schema-unsupported", message, source=bundle.origin(bundle.main))])
     if not unsafe_patterns:
         refuse_ambiguous(components, bundle)
-    return LoadedParts(bundle.name, make_plan(components, roots), judge)
+    return LoadedParts(bundle, make_plan(components, roots), judge)

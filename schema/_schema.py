@@ -55,7 +55,7 @@ class RootInfo:
 
 
 class Parts(Protocol):
-    """Where a Schema gets its parts from. Each method is called once, under a lock."""
+    """Where a Schema gets its parts from. The methods are called under a lock."""
 
     @property
     def name(self) -> str:
@@ -76,7 +76,7 @@ class Parts(Protocol):
         """The globals of one of ``schema.codegen.units.UNITS``."""
 
     def judge(self) -> etree.XMLSchema:
-        """libxml2's compiled schema."""
+        """libxml2's compiled schema: another one each time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +132,7 @@ class Schema:
     @cached_property
     def judge(self) -> Judge:
         """Validates trees."""
-        return self._once("judge", lambda: Judge(self._parts.judge()))
+        return self._once("judge", lambda: Judge(self._parts.judge(), self._parts.judge))
 
     def unit(self, name: str) -> dict[str, Any]:
         """The globals of a generated part."""
@@ -186,8 +186,14 @@ class Schema:
     def _tree(self, data: bytes) -> etree._Element:
         """The tree of a valid document. Raises ValidationError."""
         if len(data) > INLINE_LIMIT and (loop := current()) is not None:
-            return loop.elsewhere(self._judged, data)
-        return self._judged(data)
+            tree = loop.elsewhere(self._judged, data)
+        else:
+            tree = self._judged(data)
+        if (tables := self.unit("xml_reader")["IDS"]) is not None:
+            from schema.runtime.ids import check_ids
+
+            check_ids(tree, tables, self.max_errors)
+        return tree
 
     def _judged(self, data: bytes) -> etree._Element:
         root = parse(data, self.max_bytes)

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from schema.codegen import ids
 from schema.codegen.plan import All, Choice, Class, Field, Leaf, Node, Plan, Sequence_, iter_leaves, unions
 from schema.codegen.source import Source
 
@@ -462,6 +463,8 @@ def emit(plan: Plan, *, paced: bool = False) -> str:
     for line in source.tail:
         source.line(line)
     source.line(f"ROOTS = {{{roots}}}")
+    found = ids.tables(plan)
+    source.line("IDS = None" if found is None else f"IDS = Tables({found[0]!r}, {found[1]!r})")
     if paced:
         source.line(f"ELEMENTS = {{{_elements(plan)}}}")
     return source.text()

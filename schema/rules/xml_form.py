@@ -81,6 +81,10 @@ _XSD = b"""<xs:schema xmlns:xs="http://www.w3.org/2001/XMLSchema"
 </xs:schema>"""
 
 
+def _compiled() -> etree.XMLSchema:
+    return compile_texts({"rules.xsd": _XSD}, "rules.xsd")
+
+
 def _values(scope: Scope) -> dict[str, Any]:
     return {
         "obj": scope.obj,
@@ -202,7 +206,7 @@ def load_rules(
     data, name = (source, "<bytes>") if isinstance(source, bytes) else (Path(source).read_bytes(), os.fspath(source))
     try:
         root = parse(data)
-        Judge(compile_texts({"rules.xsd": _XSD}, "rules.xsd")).check(root, 100)
+        Judge(_compiled(), _compiled).check(root, 100)
     except ValidationError as error:
         raise SchemaError([replace(problem, source=name) for problem in error.errors], more=error.more) from None
     return _Loader(name, packages or {}, messages or {}).load(root)

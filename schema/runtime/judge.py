@@ -2,15 +2,16 @@
 
 A document goes through ``parse`` (which refuses a DOCTYPE, so that no entity is ever expanded while validating: libxml2
 before 2.15.3 can crash there, CVE-2026-6732) and then ``verdict``, one C call without the interpreter lock. Only when
-the verdict is no, errors are collected, in a second validation under a lock: lxml's ``error_log`` belongs to the
-schema, not to the call, and gets mixed up between threads. There a fault of libxml2 is mended, too: it refuses white
-space around dates, times and durations.
+the verdict is no, errors are collected, in a second validation, under a lock and by a compiled schema of its own:
+lxml's ``error_log`` belongs to the schema, not to the call, and gets mixed up between threads. There a fault of libxml2
+is mended, too: it refuses white space around dates, times and durations.
 """
 
 from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from lxml import etree
@@ -109,14 +110,18 @@ def parse(data: bytes, max_bytes: int = MAX_BYTES) -> etree._Element:
 class Judge:
     """Validates trees against one schema, from any number of threads."""
 
-    def __init__(self, compiled: etree.XMLSchema) -> None:
+    def __init__(self, compiled: etree.XMLSchema, again: Callable[[], etree.XMLSchema]) -> None:
         self.compiled = compiled
-        self._lock = threading.Lock()
         self.verdict = compiled.validate
+        self._again = again
+        self._second: etree.XMLSchema | None = None
+        self._lock = threading.Lock()
 
     def _entries(self, root: etree._Element) -> list[etree._LogEntry]:
         with self._lock:
-            return [] if self.compiled.validate(root) else list(self.compiled.error_log)
+            if self._second is None:
+                self._second = self._again()
+            return [] if self._second.validate(root) else list(self._second.error_log)
 
     def problems(self, root: etree._Element, limit: int) -> tuple[list[Problem], int]:
         """All faults of a tree up to ``limit``, and how many there are beyond."""

@@ -9,6 +9,7 @@ from lxml import etree
 from msgspec import UNSET
 
 from schema.model.components import XSI as _XSI_NAMESPACE
+from schema.runtime.ids import Tables
 from schema.runtime.offload import pace
 from schema.runtime.release import LONG, Many, many
 from schema.runtime.union import read_spelt, union_reader
@@ -49,6 +50,7 @@ __all__ = [
     "GYear",
     "GYearMonth",
     "Many",
+    "Tables",
     "by_type",
     "collapse",
     "is_nil",
