@@ -12,6 +12,7 @@ EXAMPLES = re.findall(r"^```python\n(.*?)^```", GUIDE.read_text(), flags=re.MULT
 PRINTED = [
     r"\[\{'id': 1, 'name': 'tea'\}, \{'id': 2, 'name': 'coffee'\}\]\n2\n",
     r"PoolStatistics\(name='my service', .*\)\n",
+    r"ann\nTrue False\nfor nobody else\n",
 ]
 
 
