@@ -20,7 +20,7 @@ from lxml import etree
 
 from schema.errors import LimitExceeded, Problem, ValidationError
 from schema.runtime.judge import MAX_BYTES, Judge, parse
-from schema.runtime.offload import INLINE_LIMIT, begin, current
+from schema.runtime.offload import INLINE_LIMIT, begin, current, within
 from schema.runtime.release import let_go
 
 if TYPE_CHECKING:
@@ -91,6 +91,10 @@ class _Rules:
 class Schema:
     """A schema, ready to use from any thread or greenlet. Made by ``schema.load`` or by an import of a compiled
     module.
+
+    Budgets: ``max_bytes`` of a document, ``max_errors`` that are listed, and ``max_seconds`` that libxml2 may take to
+    parse and validate one (None: any time). With a time budget that is done in another thread, at some cost; when it is
+    used up, LimitExceeded is raised at once, but that thread goes on to its end, since nothing can stop it.
     """
 
     def __init__(self, parts: Parts) -> None:
@@ -106,6 +110,7 @@ class Schema:
         self.classes = parts.classes
         self.max_bytes = MAX_BYTES
         self.max_errors = MAX_ERRORS
+        self.max_seconds: float | None = None
         self.roots = {root.xml: root for root in parts.roots}
         self._roots_by_class: dict[str, list[str]] = {}
         for root in parts.roots:
@@ -185,10 +190,16 @@ class Schema:
 
     def _tree(self, data: bytes) -> etree._Element:
         """The tree of a valid document. Raises ValidationError."""
-        if len(data) > INLINE_LIMIT and (loop := current()) is not None:
-            tree = loop.elsewhere(self._judged, data)
-        else:
-            tree = self._judged(data)
+        limit = self.max_seconds
+        loop = current() if limit is not None or len(data) > INLINE_LIMIT else None
+        try:
+            if loop is not None:
+                tree = loop.elsewhere(self._judged, data, timeout=limit)
+            else:
+                tree = self._judged(data) if limit is None else within(limit, self._judged, data)
+        except TimeoutError:
+            message = f"judging the document took longer than {limit} s (Schema.max_seconds)"
+            raise LimitExceeded([Problem("limit", message)]) from None
         if (tables := self.unit("xml_reader")["IDS"]) is not None:
             from schema.runtime.ids import check_ids
 
@@ -246,7 +257,7 @@ class Schema:
             raise ValidationError([Problem("unknown-root", f"{tag!r} {what} this schema")])
         with contextlib.ExitStack() as stack:
             opened = stack.enter_context(open(file, "rb")) if isinstance(file, str | os.PathLike) else file
-            yield from iter_elements(opened, names[0], self.judge.compiled, readers[names[0]], self.max_errors)
+            yield from iter_elements(opened, names[0], self.judge, readers[names[0]], self.max_errors)
 
     def to_xml(self, value: Any, *, root: str | None = None) -> bytes:
         """The valid document of an object. ``root``: the element, where the class does not tell. Raises
@@ -376,7 +387,7 @@ class Schema:
             from schema.json.natural import json_path
 
             problems = [
-                replace(p, path=json_path(self.plan, xml, p.path) if p.path.startswith("/") else p.path, line=None)
+                replace(p, path=json_path(self.plan, value, p.path) if p.path.startswith("/") else p.path, line=None)
                 for p in error.errors
             ]
             raise ValidationError(problems, more=error.more) from None

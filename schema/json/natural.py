@@ -15,21 +15,24 @@ decodes is written as XML and judged there, so JSON is valid exactly when its XM
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from msgspec import UNSET
 
 from schema import values as v
+from schema.codegen.plan import iter_leaves
 from schema.errors import LimitExceeded, Problem, ValidationError
 from schema.json.nulls import refuse_nulls
 from schema.runtime.union import read_spelt
 from schema.values.spelt import spelling
 
 if TYPE_CHECKING:
-    from schema.codegen.plan import Class, Field, Plan
+    from schema.codegen.plan import Class, Plan
 
 __all__ = ["Natural", "json_path"]
 
@@ -168,25 +171,43 @@ def _problem(message: str) -> Problem:
 _STEP = re.compile(r"(@?[^\[]+)(?:\[(\d+)\])?")
 
 
-def json_path(plan: Plan, root: str, path: str) -> str:
-    """``items.item[2].qty`` for ``/order/items/item[3]/qty``; where groups repeat, as in XML from there on."""
+def json_path(plan: Plan, value: Any, path: str) -> str:
+    """``items.item[2].qty`` for ``/order/items/item[3]/qty`` in an object that was written as this XML."""
     steps = [m for step in path.split("/")[2:] if (m := _STEP.fullmatch(step))]
-    target = plan.roots[root].field.target
+    by_name = {c.name: c for c in plan.classes}
     parts: list[str] = []
-    for step in steps:
-        name, number = step[1], step[2]
-        field = _field(target, name) if target is not None else None
-        if field is None:
-            parts.append(step[0])
-            target = None
-        else:
-            parts.append(field.json + (f"[{int(number or 1) - 1}]" if field.many else ""))
-            target = field.target
+    for number, step in enumerate(steps):
+        made = by_name.get(type(value).__name__)
+        found = _member(made, value, step[1], int(step[2] or 1)) if made is not None else None
+        if found is None:  # an element or attribute that the object cannot have; beyond a wildcard
+            parts += [rest[0] for rest in steps[number:]]
+            break
+        parts.append(found[0])
+        value = found[1]
     return ".".join(parts)
 
 
-def _field(target: Class, name: str) -> Field | None:
-    for f in target.fields:
-        if (f.kind == "element" and f.xml.rpartition("}")[2] == name) or (f.kind == "attribute" and f.json == name):
-            return f
-    return None
+def _member(made: Class, value: Any, name: str, number: int) -> tuple[str, Any] | None:
+    """The path and the value of an attribute, or of the ``number``th child element with this local name."""
+    if name.startswith("@"):
+        return next(((f.json, None) for f in made.fields if f.kind == "attribute" and f.json == name), None)
+    among = (found for local, *found in _children(made, value) if local == name)
+    path, child = next(itertools.islice(among, number - 1, None), (None, None))
+    return None if path is None else (path, child)
+
+
+def _children(made: Class, value: Any) -> Iterator[tuple[str, str, Any]]:
+    """Local names, paths and values of the child elements, in the order in which they are written."""
+    fields = made.of("mixed") or [leaf.field for leaf in iter_leaves(made.model)]
+    for f in fields:
+        given = getattr(value, f.name)
+        several = f.many or f.kind == "mixed"
+        for number, one in enumerate(given if several else [given]):
+            path = f"{f.json}[{number}]" if several else f.json
+            if f.kind in ("group", "mixed"):
+                if f.target is not None and not isinstance(one, str):
+                    yield from ((local, f"{path}.{inner}", child) for local, inner, child in _children(f.target, one))
+            elif one is UNSET or (one is None and not f.nillable):
+                continue
+            else:
+                yield (one.name if f.kind == "any" else f.xml).rpartition("}")[2], path, one

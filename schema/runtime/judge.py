@@ -117,7 +117,8 @@ class Judge:
         self._second: etree.XMLSchema | None = None
         self._lock = threading.Lock()
 
-    def _entries(self, root: etree._Element) -> list[etree._LogEntry]:
+    def entries(self, root: etree._Element) -> list[etree._LogEntry]:
+        """What libxml2 has against a tree. Raises lxml.etree.XMLSchemaValidateError when it gives up."""
         with self._lock:
             if self._second is None:
                 self._second = self._again()
@@ -128,9 +129,9 @@ class Judge:
         from schema.runtime.messages import describe, strip_values
 
         try:
-            entries = self._entries(root)
+            entries = self.entries(root)
             if strip_values(entries, root):
-                entries = self._entries(root)
+                entries = self.entries(root)
         except etree.XMLSchemaValidateError as error:
             return [Problem("limit", f"the validator gave up: {error}")], 0
         return describe(entries, root, limit)

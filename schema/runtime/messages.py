@@ -10,7 +10,7 @@ from lxml import etree
 from schema.errors import Problem
 from schema.model.components import local
 
-__all__ = ["describe", "readable_path", "strip_values"]
+__all__ = ["Finder", "describe", "readable_path", "strip_values"]
 
 # SCHEMAV_CVC_MAXEXCLUSIVE_VALID and the like; these words have capitals inside in the standard's names.
 _CAPITALS = {
@@ -55,7 +55,7 @@ def readable_path(element: etree._Element) -> str:
     return "/" + "/".join(reversed(steps))
 
 
-class _Finder:
+class Finder:
     """Finds the elements behind libxml2's paths, such as ``/*/*[2]/ns1:item[3]/qty``.
 
     Not by XPath: what a prefix means is for the document to say, and it may say otherwise further down.
@@ -96,7 +96,7 @@ def _qualified(element: etree._Element) -> str:
 def describe(entries: Sequence[etree._LogEntry], root: etree._Element | None, limit: int) -> tuple[list[Problem], int]:
     """Problems of the first ``limit`` entries, and how many are left."""
     problems = []
-    finder = _Finder(root) if root is not None else None
+    finder = Finder(root) if root is not None else None
     for entry in entries[:limit]:
         message = entry.message.strip()
         prefix = _PREFIX.match(message)
@@ -119,7 +119,7 @@ def strip_values(entries: Sequence[etree._LogEntry], root: etree._Element) -> bo
     By the standard all types of which a text may be no value collapse white space (part 2, 4.3.6); libxml2 forgets it
     for dates, times and durations.
     """
-    finder = _Finder(root)
+    finder = Finder(root)
     found = False
     for entry in entries:
         if entry.type_name != "SCHEMAV_CVC_DATATYPE_VALID_1_2_1" or not entry.path:

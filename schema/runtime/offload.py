@@ -21,13 +21,14 @@ This package imports neither gevent nor efio; it looks at what is there.
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, ParamSpec, Protocol, TypeVar
 
-__all__ = ["INLINE_LIMIT", "Executor", "Loop", "asynchronously", "begin", "current", "pace", "use"]
+__all__ = ["INLINE_LIMIT", "Executor", "Loop", "asynchronously", "begin", "current", "pace", "use", "within"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -38,8 +39,8 @@ _LET_GO = 0.00005  # seconds; a shorter sleep would often have the lock back bef
 
 
 class _Future(Protocol):
-    def result(self) -> Any:
-        """Waits for the result."""
+    def result(self, timeout: float | None = None) -> Any:
+        """Waits for the result. Raises TimeoutError after ``timeout`` seconds."""
 
 
 class Executor(Protocol):
@@ -54,8 +55,8 @@ class Executor(Protocol):
 class Loop(Protocol):
     """An event loop that must not be blocked."""
 
-    def elsewhere(self, function: Callable[..., T], *args: Any) -> T:
-        """Calls in another thread and waits for the result."""
+    def elsewhere(self, function: Callable[..., T], *args: Any, timeout: float | None = None) -> T:
+        """Calls in another thread and waits for the result. Raises TimeoutError after ``timeout`` seconds."""
 
     def breathe(self) -> None:
         """Lets others run."""
@@ -88,19 +89,25 @@ class _Gevent:
         # times over before it looks at sockets and timers again.
         self._hub.wait(self._hub.loop.timer(0.0))
 
-    def elsewhere(self, function: Callable[..., T], *args: Any) -> T:
+    def elsewhere(self, function: Callable[..., T], *args: Any, timeout: float | None = None) -> T:
         pool = _pool()
-        if pool is None:
+        if pool is not None:
+            future = pool.submit(function, *args)
+            return future.result() if timeout is None else future.result(timeout)  # type: ignore[no-any-return]
+        if timeout is None:
             return self._hub.threadpool.apply(function, args)  # type: ignore[no-any-return]
-        return pool.submit(function, *args).result()  # type: ignore[no-any-return]
+        done = self._hub.threadpool.spawn(function, *args)
+        if not done.wait(timeout) and not done.ready():
+            raise TimeoutError
+        return done.get()  # type: ignore[no-any-return]
 
 
 class _Thread:
     """A thread of its own beside an asyncio loop."""
 
     @staticmethod
-    def elsewhere(function: Callable[..., T], *args: Any) -> T:
-        return function(*args)
+    def elsewhere(function: Callable[..., T], *args: Any, timeout: float | None = None) -> T:
+        return function(*args) if timeout is None else within(timeout, function, *args)
 
     @staticmethod
     def breathe() -> None:
@@ -108,6 +115,22 @@ class _Thread:
 
 
 _thread = _Thread()
+
+
+def within(timeout: float, function: Callable[..., T], *args: Any) -> T:
+    """Calls in a thread of its own and waits for the result. Raises TimeoutError after ``timeout`` seconds; the thread
+    cannot be stopped and goes on to its end, for nobody.
+    """
+    future: concurrent.futures.Future[T] = concurrent.futures.Future()
+
+    def run() -> None:
+        try:
+            future.set_result(function(*args))
+        except BaseException as error:  # noqa: BLE001 - it is the caller's
+            future.set_exception(error)
+
+    threading.Thread(target=run, name="schema: within a time budget", daemon=True).start()
+    return future.result(timeout)
 
 
 def current() -> Loop | None:

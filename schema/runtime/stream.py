@@ -2,7 +2,7 @@
 
 libxml2 validates while it parses. So an element comes out *before* the verdict on the whole document: a fault further
 on raises ValidationError at that point, after what came before has been given away. What has been given away is taken
-out of the tree, with everything before it.
+out of the tree.
 
 With a schema in the parser, an entity reference can crash libxml2 before 2.15.3 (CVE-2026-6732). Hence the beginning of
 the document goes through expat first, which sees a DOCTYPE in any encoding; then nothing of it reaches libxml2.
@@ -12,13 +12,16 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from typing import IO, Any
 from xml.parsers import expat
 
 from lxml import etree
 
 from schema.errors import Problem, ValidationError
-from schema.runtime.messages import describe
+from schema.model.components import local
+from schema.runtime.judge import Judge
+from schema.runtime.messages import Finder, describe, readable_path
 
 __all__ = ["iter_elements"]
 
@@ -34,11 +37,11 @@ class _DoctypeSeenError(Exception):
     pass
 
 
-def _prolog(file: IO[bytes]) -> bytes:
-    """Reads up to the root element, and refuses a DOCTYPE. Returns what was read."""
+def _prolog(file: IO[bytes]) -> tuple[bytes, str]:
+    """Reads up to the root element, and refuses a DOCTYPE. Returns what was read, and the local name of the root."""
 
-    def root(*_: object) -> None:
-        raise _RootSeenError
+    def root(name: str, _: object) -> None:
+        raise _RootSeenError(name.rpartition(":")[2])
 
     def doctype(*_: object) -> None:
         raise _DoctypeSeenError
@@ -54,8 +57,8 @@ def _prolog(file: IO[bytes]) -> bytes:
                 break
             read += piece
             parser.Parse(piece, False)
-    except _RootSeenError:
-        return read
+    except _RootSeenError as seen:
+        return read, str(seen)
     except _DoctypeSeenError:
         problem = Problem("doctype-refused", "a document with a DOCTYPE is refused", line=parser.CurrentLineNumber)
         raise ValidationError([problem]) from None
@@ -80,26 +83,46 @@ class _Rest(io.RawIOBase):
         return self._file.read(size)
 
 
-def _forget(element: etree._Element) -> None:
-    """Takes an element, and whatever lies before it and before its ancestors, out of the tree."""
-    element.clear(keep_tail=False)
-    node: etree._Element | None = element
-    while node is not None and (parent := node.getparent()) is not None:
-        while (before := node.getprevious()) is not None:
-            parent.remove(before)
-        node = parent
+@dataclass(slots=True)
+class _State:
+    """How far a stream has come: its root, how many elements it has given away, and the last one of them."""
+
+    tag: str
+    root: etree._Element | None = None
+    given: int = 0
+    last: etree._Element | None = None
+    firsts: dict[etree._Element, etree._Element] = field(default_factory=dict)
+
+    def forget(self, element: etree._Element) -> None:
+        """Takes what has been given away out of the tree, with what lies between, also beside its ancestors.
+
+        What comes first stays, with all before it: so that the rest of the tree can still be valid, and faults be found
+        in it. Memory does not grow by that.
+        """
+        firsts: dict[etree._Element, etree._Element] = {}
+        node: etree._Element = element
+        while (parent := node.getparent()) is not None:
+            first = firsts[parent] = self.firsts.get(parent, node)
+            if first is not node:
+                while (before := node.getprevious()) is not None and before is not first:
+                    parent.remove(before)
+                if node is element:
+                    node.clear(keep_tail=False)
+            node = parent
+        self.firsts = firsts
+        self.given, self.last = self.given + 1, element
 
 
 def iter_elements(
-    file: IO[bytes], tag: str, schema: etree.XMLSchema, read: Callable[[etree._Element], Any], limit: int
+    file: IO[bytes], tag: str, judge: Judge, read: Callable[[etree._Element], Any], limit: int
 ) -> Iterator[Any]:
     """The objects of all elements with this name (Clark) that lie in no other one of it."""
-    source = _Rest(_prolog(file), file)
+    head, name = _prolog(file)
     events = etree.iterparse(
-        source,
+        _Rest(head, file),
         events=("start", "end"),
-        tag=tag,
-        schema=schema,
+        tag=(tag, f"{{*}}{name}"),
+        schema=judge.compiled,
         resolve_entities=False,
         load_dtd=False,
         no_network=True,
@@ -107,9 +130,14 @@ def iter_elements(
         remove_pis=True,
         huge_tree=False,
     )
+    state = _State(tag)
     depth = 0
     try:
         for event, element in events:
+            if state.root is None:
+                state.root = element
+            if element.tag != tag:
+                continue
             if event == "start":
                 depth += 1
                 continue
@@ -118,14 +146,50 @@ def iter_elements(
                 if events.error_log:  # parsing runs ahead of us, and says so only when its piece is done
                     break
                 yield read(element)
-                _forget(element)
+                state.forget(element)
     except etree.XMLSyntaxError as error:
-        raise _failure(events, limit, str(error.msg)) from None
+        raise _failure(events, judge, limit, str(error.msg), state) from None
     if events.error_log:
-        raise _failure(events, limit, "")
+        raise _failure(events, judge, limit, "", state)
 
 
-def _failure(events: etree.iterparse[Any], limit: int, message: str) -> ValidationError:
+def _failure(events: etree.iterparse[Any], judge: Judge, limit: int, message: str, state: _State) -> ValidationError:
     entries = [entry for entry in events.error_log if entry.level >= etree.ErrorLevels.ERROR]
     problems, more = describe(entries, None, limit)
+    if state.root is not None and any(problem.line is None for problem in problems):
+        problems = _placed(problems, entries, judge, state.root, state)
     return ValidationError(problems or [Problem("xml-not-well-formed", message)], more=more)
+
+
+def _placed(
+    problems: list[Problem], entries: list[etree._LogEntry], judge: Judge, root: etree._Element, state: _State
+) -> list[Problem]:
+    """The problems with lines and paths, which libxml2 does not tell while it parses.
+
+    What is left of the tree is judged once more. It lacks what was given away, so there may be other faults; those that
+    say the same are the ones.
+    """
+    finder = Finder(root)
+    places: dict[str, list[tuple[int, str]]] = {}
+    for entry in judge.entries(root):
+        element = finder.find(entry.path) if entry.path else None
+        if element is not None:
+            places.setdefault(entry.message, []).append((entry.line, _path(element, root, state)))
+    placed = []
+    for problem, entry in zip(problems, entries, strict=False):
+        found = places.get(entry.message)
+        line, path = found.pop(0) if found else (0, "")
+        placed.append(replace(problem, line=line or None, path=path + problem.path))
+    return placed
+
+
+def _path(element: etree._Element, root: etree._Element, state: _State) -> str:
+    """``//item[3]/qty``: numbered along the stream, and from there as ever; ``/order/total`` outside its elements."""
+    above = [element, *element.iterancestors()]
+    outermost = next((one for one in reversed(above) if one.tag == state.tag), None)
+    if outermost is None:
+        return "/" + "/".join(local(str(one.tag)) for one in reversed(above))
+    left = [one for one in root.iter(state.tag) if all(a.tag != state.tag for a in one.iterancestors())]
+    number = state.given + left.index(outermost) - (left.index(state.last) if state.last is not None else -1)
+    inside = readable_path(element)[len(readable_path(outermost)) :]
+    return f"//{local(state.tag)}[{number}]{inside}"

@@ -44,7 +44,29 @@ def test_a_fault_stops_where_it_is(s: schema.Schema) -> None:
     seen = []
     with pytest.raises(schema.ValidationError, match="'x' is not a valid value") as caught:
         seen.extend(item.b for item in items)
-    assert caught.value.errors[0].value == "x"  # libxml2 tells no line here
+    problem = caught.value.errors[0]
+    assert (problem.value, problem.line, problem.path) == ("x", 2, "//a[5001]/b")
+
+
+@pytest.mark.parametrize(
+    ("items", "line", "path"),
+    [
+        ("\n<b/>", 2, "/r/b"),
+        ("<a><b>1</b></a>\n<a>\n<b>1</b><a><b>1</b>\n<a><b>x</b></a></a></a>", 4, "//a[2]/a/a/b"),
+        ("<a><b>1</b></a>" * 9999 + "\n\n<c/>", 3, "/r/c"),
+        ("\n<a><b>x</b></a>", 2, "//a[1]/b"),
+    ],
+)
+def test_where_a_fault_is(s: schema.Schema, items: str, line: int, path: str) -> None:
+    with pytest.raises(schema.ValidationError) as caught:
+        list(s.iter_xml(io.BytesIO(document(items)), "a"))
+    assert (caught.value.errors[0].line, caught.value.errors[0].path) == (line, path)
+
+
+def test_a_fault_before_the_first_element(s: schema.Schema) -> None:
+    with pytest.raises(schema.ValidationError) as caught:
+        list(s.iter_xml(io.BytesIO(b'<r xmlns="urn:t">\n<oops/></r>'), "a"))
+    assert (caught.value.errors[0].line, caught.value.errors[0].path) == (2, "/r/oops")
 
 
 def test_what_comes_out_is_valid(s: schema.Schema) -> None:
