@@ -1,9 +1,10 @@
 """PostgreSQL, by psycopg 3, which waits on the hub of whoever uses the connection.
 
-psycopg's protocol is a generator that says for what it waits; ``_Connection.wait`` drives it with the watchers of a
-``Waits``. So a connection works in greenlets of any hub and in plain threads, without monkey patching. Statements that
-come again are prepared by psycopg (from the fifth time on). What was interrupted leaves the connection in the middle
-of its protocol, which libpq tells (PQTRANS_ACTIVE): it is ended, and the server is asked to cancel what it was doing.
+libpq's protocol, as psycopg has it, is a generator that says for what it waits; ``_Connection.wait`` drives it with the
+watchers of a ``Waits``. So a connection works in greenlets of any hub and in plain threads, without monkey patching.
+Statements are sent by libpq's functions directly, with psycopg's adapters for values and rows: its cursors would cost
+twice as much. What comes for the second time is prepared. What was interrupted leaves the connection in the middle of
+its protocol, which libpq tells (PQTRANS_ACTIVE): it is ended, and the server is asked to cancel what it was doing.
 
 A server that says nothing for ``statement_timeout`` and a grace of some seconds is given up.
 """
@@ -20,7 +21,10 @@ from typing import Any
 
 import psycopg
 from psycopg import RawCursor, RawServerCursor, pq
+from psycopg.adapt import PyFormat, Transformer
 from psycopg.conninfo import make_conninfo
+from psycopg.errors import error_from_result
+from psycopg.generators import execute
 from psycopg.rows import tuple_row
 from psycopg.types.json import JsonbDumper
 
@@ -31,7 +35,7 @@ from service_utils.db.session import Notification, Options, Session, SessionConn
 from service_utils.db.url import Address
 from service_utils.sockets import resolve
 from service_utils.sql.plans import quote_identifier
-from service_utils.waiting import READ, Waits
+from service_utils.waiting import READ, WRITE, Waits
 
 __all__ = ["PostgresqlConnector", "PostgresqlSettings"]
 
@@ -40,6 +44,13 @@ _IDLE, _ACTIVE, _INERROR = (
     int(s) for s in (pq.TransactionStatus.IDLE, pq.TransactionStatus.ACTIVE, pq.TransactionStatus.INERROR)
 )
 _OK = int(pq.ConnStatus.OK)
+_TUPLES, _FATAL, _SYNC = (
+    int(s) for s in (pq.ExecStatus.TUPLES_OK, pq.ExecStatus.FATAL_ERROR, pq.ExecStatus.PIPELINE_SYNC)
+)
+_GOOD = (_TUPLES, int(pq.ExecStatus.COMMAND_OK))
+PREPARED = 300  # statements that a connection keeps prepared
+SEEN = 3000  # texts that it remembers having seen
+BATCH = 1000  # statements in one round trip
 _names = itertools.count(1)
 
 
@@ -111,6 +122,9 @@ class PostgresqlSession(Session):
         self._patience = _patience(settings.statement_timeout)
         connection.patience = self._patience
         self._cursor: Any = RawCursor(connection)
+        self._transformer: Any = Transformer(connection)
+        self._prepared: dict[tuple[str, tuple[int, ...]], bytes] = {}  # text and types of values: name at the server
+        self._seen: set[tuple[str, tuple[int, ...]]] = set()  # once; the second time it is prepared
 
     @contextlib.contextmanager
     def _errors(self) -> Iterator[None]:
@@ -127,37 +141,167 @@ class PostgresqlSession(Session):
         return _translated(error, lost=self.pgconn.status != _OK)
 
     def run(self, text: str, values: Sequence[Any]) -> Result:
-        cursor = self._cursor
         try:
-            cursor.execute(text, values or None)
+            results = self._send(text, values)
+            if len(results) != 1 or results[0].status not in _GOOD:
+                return self._several(results)
+            return self._loaded(results[0])
         except (psycopg.Error, _Silence) as error:
             raise self._translated(error) from error
-        return self._result(cursor)
 
-    @staticmethod
-    def _result(cursor: Any) -> Result:
-        answer = cursor.pgresult
-        if answer is None or not answer.nfields:
-            return Result(
-                () if answer is not None and answer.status == pq.ExecStatus.TUPLES_OK else None, [], cursor.rowcount
-            )
-        columns = tuple([answer.fname(i).decode() for i in range(answer.nfields)])
-        return Result(columns, cursor.fetchall(), cursor.rowcount)
+    def _send(self, text: str, values: Sequence[Any]) -> list[Any]:
+        """One exchange; the raw results. What comes for the second time is prepared."""
+        pgconn, wait = self.pgconn, self.connection.wait
+        params, types, formats = self._dumped(values)
+        name = self._prepared.get((text, types))
+        if name is None and self._worth_preparing(text, types):
+            name = self._prepare(text, types)
+        if name is not None:
+            pgconn.send_query_prepared(name, params, formats)
+            results: list[Any] = wait(execute(pgconn))
+            if results[0].status == _FATAL and self._forget(text, types, results[0]):
+                return self._send(text, values)
+            return results
+        if params is None:
+            pgconn.send_query(text.encode())  # several statements, perhaps
+        else:
+            pgconn.send_query_params(text.encode(), params, types, formats)
+        answer: list[Any] = wait(execute(pgconn))
+        return answer
+
+    def _dumped(self, values: Sequence[Any]) -> tuple[Any, tuple[int, ...], Any]:
+        if not values:
+            return None, (), None
+        transformer = self._transformer
+        params = transformer.dump_sequence(values, [PyFormat.AUTO] * len(values))
+        return params, transformer.types or (), transformer.formats
+
+    def _worth_preparing(self, text: str, types: tuple[int, ...]) -> bool:
+        key = (text, types)
+        if key in self._seen:
+            return bool(types) or ";" not in text
+        if len(self._seen) >= SEEN:
+            self._seen.clear()
+        self._seen.add(key)
+        return False
+
+    def _prepare(self, text: str, types: tuple[int, ...]) -> bytes | None:
+        self._make_room()
+        name = b"su_%d" % next(_names)
+        self.pgconn.send_prepare(name, text.encode(), types)
+        result = self.connection.wait(execute(self.pgconn))[0]
+        if result.status == _FATAL:
+            raise error_from_result(result)
+        self._prepared[text, types] = name
+        return name
+
+    def _make_room(self) -> None:
+        while len(self._prepared) >= PREPARED:
+            key = next(iter(self._prepared))
+            old = self._prepared.pop(key)
+            self._seen.discard(key)
+            self.pgconn.send_query(b"deallocate " + old)
+            self.connection.wait(execute(self.pgconn))
+
+    def _forget(self, text: str, types: tuple[int, ...], result: Any) -> bool:
+        """After an error: drops what the server does not have (any more) as it was; whether to try again at once."""
+        state = result.error_field(pq.DiagnosticField.SQLSTATE)
+        # A table has changed ("cached plan must not change result type"), or DEALLOCATE ALL, or DISCARD ALL.
+        if state not in (b"0A000", b"26000"):
+            return False
+        name = self._prepared.pop((text, types), None)
+        if name is None or self.pgconn.transaction_status != _IDLE:
+            return False
+        if state == b"0A000":
+            self.pgconn.send_query(b"deallocate " + name)
+            self.connection.wait(execute(self.pgconn))
+        return True
+
+    def _loaded(self, result: Any) -> Result:
+        """Rows of a result that is no error."""
+        fields = result.nfields
+        affected = result.command_tuples
+        if not fields:
+            has_rows = result.status == _TUPLES
+            return Result(() if has_rows else None, [], -1 if affected is None else affected)
+        transformer = self._transformer
+        transformer.set_pgresult(result)
+        rows = transformer.load_rows(0, result.ntuples, tuple)
+        return Result(tuple([result.fname(i).decode() for i in range(fields)]), rows, affected)
+
+    def _several(self, results: list[Any]) -> Result:
+        for result in results:
+            if result.status == _FATAL:
+                raise error_from_result(result)
+            if result.status not in (*_GOOD, pq.ExecStatus.EMPTY_QUERY):
+                self.connection.close()  # COPY by another way than copy_in and copy_out: there is no way back
+                raise error_for("0A000", "COPY is done by copy_in and copy_out", "postgresql")
+        return self._loaded(results[-1])
 
     def run_many(self, text: str, values: Iterable[Sequence[Any]]) -> int:
-        with self._errors():
-            self._cursor.executemany(text, values)
-        return int(self._cursor.rowcount)
+        affected = 0
+        iterator = iter(values)
+        batch = list(itertools.islice(iterator, BATCH))
+        following = list(itertools.islice(iterator, BATCH))
+        whole = bool(following) and self.pgconn.transaction_status == _IDLE
+        if whole:
+            self._command("begin")
+        try:
+            while batch:
+                affected += sum(result.command_tuples or 0 for result in self._pipeline(text, batch))
+                batch, following = following, list(itertools.islice(iterator, BATCH))
+        except Exception:
+            if whole and self.idle:
+                self._command("rollback")
+            raise
+        if whole:
+            self._command("commit")
+        return affected
 
     def run_together(self, text: str, values: Sequence[Sequence[Any]]) -> list[Result]:
-        if not values:
-            return []
-        cursor = self._cursor
+        results = []
+        for i in range(0, len(values), BATCH):
+            results += [self._loaded(result) for result in self._pipeline(text, values[i : i + BATCH])]
+        return results
+
+    def _pipeline(self, text: str, batch: Sequence[Sequence[Any]]) -> list[Any]:
+        """The same statement many times in one round trip: PostgreSQL makes a transaction of it, if there is none."""
         with self._errors():
-            cursor.executemany(text, values, returning=True)
-            results = [self._result(cursor)]
-            while cursor.nextset():
-                results.append(self._result(cursor))
+            pgconn, wait = self.pgconn, self.connection.waits.wait
+            dumped = [self._dumped(values) for values in batch]
+            for types in {types for _, types, _ in dumped}:
+                if (text, types) not in self._prepared:
+                    self._prepare(text, types)
+            names = [self._prepared[text, types] for _, types, _ in dumped]
+            pgconn.enter_pipeline_mode()
+            for name, (params, _, formats) in zip(names, dumped, strict=True):
+                pgconn.send_query_prepared(name, params, formats)
+            pgconn.pipeline_sync()
+            patience = self.connection.patience
+            while pgconn.flush():
+                # The server may not read on before we do.
+                ready = wait(READ | WRITE, patience)
+                if not ready:
+                    raise _Silence
+                if ready & READ:
+                    pgconn.consume_input()
+            results: list[Any] = []
+            while True:
+                while pgconn.is_busy():
+                    if not wait(READ, patience):
+                        raise _Silence
+                    pgconn.consume_input()
+                result = pgconn.get_result()
+                if result is None:
+                    continue
+                if result.status == _SYNC:
+                    break
+                results.append(result)
+            pgconn.exit_pipeline_mode()
+            for (_, types, _), result in zip(dumped, results, strict=False):
+                if result.status == _FATAL:
+                    self._forget(text, types, result)
+                    raise error_from_result(result)
         return results
 
     def stream(self, text: str, values: Sequence[Any], batch: int) -> Iterator[Result]:
@@ -196,7 +340,8 @@ class PostgresqlSession(Session):
 
     def _command(self, text: str) -> None:
         with self._errors():
-            self._cursor.execute(text, None, prepare=False)
+            self.pgconn.send_query(text.encode())
+            self._several(self.connection.wait(execute(self.pgconn)))
 
     def commit(self) -> None:
         self.connection.patience = self._patience

@@ -16,10 +16,12 @@ from service_utils.db import Database, connect
 from service_utils.db.errors import (
     AuthenticationFailed,
     CannotConnect,
+    DataError,
     DeadlockDetected,
     ExclusionViolation,
     LockTimeout,
     SerializationFailure,
+    StatementError,
     StatementTimeout,
     TransactionAborted,
 )
@@ -103,6 +105,39 @@ def test_statements_are_prepared_and_many_go_in_one_round_trip(db: Database) -> 
     got = db.query_many("select :n::int as n", [{"n": n} for n in range(50)])
     assert got == [[{"n": n}] for n in range(50)]
     assert db.query_many("select :n::int", []) == []
+
+
+def test_prepared_statements_follow_what_changes_and_are_not_too_many(url: str) -> None:
+    with connect(url, size=1) as db:
+        db.execute("create table item (a int)")
+        db.execute("insert into item values (1)")
+        for _ in range(3):
+            assert db.query("select * from item where a = :a", a=1) == [{"a": 1}]
+        db.execute("alter table item add b text")
+        assert db.query("select * from item where a = :a", a=1) == [{"a": 1, "b": None}]
+        with db.transaction():
+            db.execute("deallocate all")
+        assert db.query("select * from item where a = :a", a=1) == [{"a": 1, "b": None}]
+        assert db.value("select 1; select 2") == 2
+        for n in range(320):
+            for _ in range(2):
+                assert db.value(f"select {n} + :a", a=1) == n + 1
+        assert db.value("select count(*) from pg_prepared_statements") <= 300
+        assert db.statistics().discarded == 0
+
+
+def test_pipelines_of_any_size(db: Database) -> None:
+    """More than fits into the buffers of either side, in either direction; all or nothing."""
+    db.execute("create table item (a int, b text)")
+    assert db.execute_many("insert into item values (:a, :b)", ({"a": n, "b": "x" * 1000} for n in range(3500))) == 3500
+    answers = db.query_many("select * from item where a < :a", [{"a": 300}, {"a": 40_000}, {"a": 3}] * 10)
+    assert [len(rows) for rows in answers] == [300, 3500, 3] * 10
+    with pytest.raises(DataError):
+        db.execute_many("insert into item values (:a, '')", [{"a": 2**40 if n == 1500 else n} for n in range(2000)])
+    assert db.value("select count(*) from item") == 3500
+    with pytest.raises(StatementError, match="copy_out"):
+        db.execute("copy item to stdout")
+    assert db.value("select 1") == 1
 
 
 def test_an_error_that_was_not_passed_on_does_not_look_like_success(db: Database) -> None:

@@ -1,0 +1,140 @@
+"""TechEmpower's kinds of request on PostgreSQL: one worker on one core, database and load on the other.
+
+Peers with asyncpg, psycopg and Django's ORM do the same work in their own idiom (see apps/db_*.py), each with up to 16
+connections. The tail is that of /json with 1 in 200 requests burning 20 ms, with two workers on both cores.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+from benchlib.bench_efio import Contender, EfioOptions, Part
+from benchlib.dbserver import postgresql
+from benchlib.launch import launch
+from benchlib.loadgen import Load, measure
+from benchlib.places import APPS, LOGS, ROOT, VENV, say
+from benchlib.results import Target
+from benchlib.servers import clean_env
+
+TEXT = "json, single query, 20 queries, fortunes, 20 updates on PostgreSQL, beside Starlette, FastAPI, Flask, Django"
+PYTHON = str(VENV / "bin" / "python")
+SERVER, CLIENT = {0}, {1}
+SECONDS = 2.0
+CONNECTIONS = 32
+ASYNC = ("asyncpg", "uvloop")
+
+
+def _ours(port: int, workers: int, evserver: Path = ROOT / ".venv" / "bin" / "evserver") -> list[str]:
+    command = [str(evserver), str(APPS / "ev_fortunes.py"), "--bind", f"127.0.0.1:{port}", "--workers", str(workers)]
+    return [*command, "--config", "", "--log-level", "warning", "--keep-alive", "3600"]
+
+
+def _granian(port: int, workers: int) -> list[str]:
+    command = [PYTHON, "-m", "granian", "--interface", "asgi", "--http", "1", "--no-ws", "--loop", "uvloop"]
+    return [*command, "--host", "127.0.0.1", "--port", str(port), "--workers", str(workers), "db_asgi:starlette"]
+
+
+def _uvicorn(app: str) -> Callable[[int, int], list[str]]:
+    def command(port: int, workers: int) -> list[str]:
+        start = [PYTHON, "-m", "uvicorn", "--loop", "uvloop", "--http", "httptools", "--no-access-log"]
+        start += ["--log-level", "warning", "--host", "127.0.0.1", "--port", str(port), "--workers", str(workers)]
+        return [*start, f"db_asgi:{app}"]
+
+    return command
+
+
+def _gunicorn(app: str, kind: str) -> Callable[[int, int], list[str]]:
+    def command(port: int, workers: int) -> list[str]:
+        start = [PYTHON, "-m", "gunicorn", "--worker-class", kind, "--workers", str(workers), "--keep-alive", "3600"]
+        start += [
+            "--bind",
+            f"127.0.0.1:{port}",
+            "--log-level",
+            "warning",
+            "--threads",
+            "8" if kind == "gthread" else "1",
+        ]
+        return [*start, app]
+
+    return command
+
+
+COMMANDS: dict[str, Callable[[int, int], list[str]]] = {
+    "service_utils": _ours,
+    "starlette-granian": _granian,
+    "starlette-uvicorn": _uvicorn("starlette"),
+    "fastapi-uvicorn": _uvicorn("fastapi"),
+    "flask-gevent": _gunicorn("db_flask:app", "gevent"),
+    "django-gthread": _gunicorn("db_django:app", "gthread"),
+}
+CONTENDERS = (
+    Contender("service_utils"),
+    Contender("starlette-granian", ("starlette", "granian", *ASYNC)),
+    Contender("starlette-uvicorn", ("starlette", "uvicorn", "httptools", *ASYNC)),
+    Contender("fastapi-uvicorn", ("fastapi", "uvicorn", "httptools", *ASYNC)),
+    Contender("flask-gevent", ("flask", "gunicorn", "gevent", "psycopg[binary]", "psycopg_pool")),
+    Contender("django-gthread", ("django", "gunicorn", "psycopg[binary]")),
+)
+KINDS = {
+    "json": ("/json", 2.0), "single": ("/db", 2.0), "queries": ("/queries?n=20", 1.5), "fortunes": ("/fortunes", 2.0),
+    "updates": ("/updates?n=20", 1.3),
+}  # fmt: skip
+HEADS = {
+    "json": "json",
+    "single": "one query",
+    "queries": "20 queries",
+    "fortunes": "fortunes",
+    "updates": "20 updates",
+}
+
+
+def _measure(part: Part, contender: Contender, round_: int, url: str, seconds: float) -> None:
+    env = clean_env({"DATABASE_URL": url, "FORTUNES_DB": url})
+    log = LOGS / f"db-web-{contender.name}.log"
+    metrics: dict[str, float] = {}
+    command = COMMANDS[contender.name]
+    with launch(contender.name, lambda port: command(port, 1), env, cpus=SERVER, log=log) as running:
+        for kind, (path, _) in KINDS.items():
+            load = Load(connections=CONNECTIONS, seconds=seconds, path=path, expect=None, seed=round_ + 1)
+            got = measure(running, load, CLIENT)
+            metrics[kind] = got.rate
+            metrics[f"{kind}_cpu"] = got.cpu_per_request * 1e6
+            metrics[f"{kind}_p99"] = got.normal.percentile(99) * 1e3
+    with launch(
+        contender.name, lambda port: COMMANDS[contender.name](port, 2), env, cpus=SERVER | CLIENT, log=log
+    ) as two:
+        load = Load(connections=16, seconds=seconds, path="/json", expect=None, slow_every=200, seed=round_ + 1)
+        got = measure(two, load, SERVER | CLIENT)
+        metrics["tail_p95"], metrics["tail_p99"] = (got.normal.percentile(p) * 1e3 for p in (95, 99))
+    part.samples.add(contender.name, round_, metrics)
+    say(f"  {contender.name:20}" + "  ".join(f"{kind} {metrics[kind]:,.0f}" for kind in KINDS))
+
+
+def run(options: EfioOptions) -> list[Target]:
+    part = Part("web", options, CONTENDERS, rounds=3, family="db")
+    from benchlib.install import build_loadgen
+
+    build_loadgen()
+    with postgresql(CLIENT) as url:
+        ours = CONTENDERS[0]
+        env = clean_env({"FORTUNES_DB": url})
+        # Makes the tables, which the peers expect.
+        with launch(ours.name, lambda port: _ours(port, 1), env, cpus=SERVER, log=LOGS / "db-web-tables.log"):
+            pass
+        for round_, contender in part.turns():
+            with part.attempt(contender):
+                _measure(part, contender, round_, url, SECONDS * options.scale)
+    part.table("one worker on one core, 32 connections", "requests/s", HEADS, digits=0)
+    part.table("CPU of the server", "us per request", {f"{k}_cpu": head for k, head in HEADS.items()}, digits=0)
+    part.table("two workers, 1 in 200 burns 20 ms: the others", "ms", {"tail_p95": "p95", "tail_p99": "p99"})
+    return part.report([_target(part, kind, limit) for kind, (_, limit) in KINDS.items()])
+
+
+def _target(part: Part, kind: str, limit: float) -> Target:
+    peers = [c.name for c in CONTENDERS[1:] if not math.isnan(part.samples.median(c.name, kind))]
+    if not peers:
+        return Target(f"{HEADS[kind]}, to the best peer", math.nan, limit, "at least", against="no peer ran")
+    best = max(peers, key=lambda name: part.samples.median(name, kind))
+    return part.target(f"{HEADS[kind]}, to the best peer", kind, CONTENDERS[0].name, best, limit)
