@@ -43,7 +43,7 @@ class Transaction(Queries):
         self._session: Session | None = None  # as long as it is open
         self._owner: Any = None
         self._outer: Transaction | None = None
-        self._scope: Scope | None = None
+        self._scope: weakref.ref[Scope] | None = None
         self._name = ""
         self._depth: int = 0 if parent is None else parent._depth + 1
         self._in_use = False
@@ -63,9 +63,10 @@ class Transaction(Queries):
             except BaseException as error:
                 self._give_back(error)
                 raise
-            self._scope = current_scope()
-            if self._scope is not None:
-                self._scope.open.add(self)
+            scope = current_scope()
+            if scope is not None:
+                scope.open.add(self)
+                self._scope = weakref.ref(scope)
         else:
             self._session = self._parent._usable()
             self._name = f"s{self._depth}"
@@ -139,8 +140,8 @@ class Transaction(Queries):
     def _give_back(self, error: BaseException | None) -> None:
         lease, self._lease = self._lease, None
         self._end()
-        if self._scope is not None:
-            self._scope.open.discard(self)
+        if self._scope is not None and (scope := self._scope()) is not None:
+            scope.open.discard(self)
         if lease is not None:
             self.database._give_back(lease, error)
 
