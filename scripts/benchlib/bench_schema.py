@@ -1,4 +1,4 @@
-"""schema: documents to objects and back, beside lxml, xsdata and xmlschema; compile and import; the stall of a loop.
+"""schema: documents to objects and back, beside lxml, xsdata and xmlschema; compile and import; a loop's stall; memory.
 
 Three schemas: a purchase order, ISO 20022 pain.001, a UBL 2.3 invoice; of each a small document (2 KB; UBL 20 KB) and
 one of 2 MB. They are not part of the repository: EVPY_TEST_DATA, or ../shared/data beside the checkout, has them. All
@@ -93,11 +93,13 @@ def run(options: Options) -> list[Target]:
         shutil.rmtree(WORK / "models", ignore_errors=True)
         compile_times.append(_worker(own, options, "compile", data, WORK / "models", "ubl"))
         import_times.append(_worker(own, options, "import", WORK / "models", MODULE["ubl"]))
-    late = {}
+    late, peaks = {}, {}
     for name in NAMES:
         _worker(own, options, "compile", data, WORK / "models", name)
-        late[name] = sorted(_worker(own, options, "stall", data, WORK / "models", MODULE[name], name))
-    return _report(options, rounds, rows, compile_times, import_times, late)
+        where = (data, WORK / "models", MODULE[name], name)
+        peaks[name] = [_worker(own, options, "memory", *where, way) for way in ("whole", "stream")]
+        late[name] = sorted(_worker(own, options, "stall", *where))
+    return _report(options, rounds, rows, compile_times, import_times, late, peaks)
 
 
 def _key(row: dict[str, Any]) -> str:
@@ -106,7 +108,7 @@ def _key(row: dict[str, Any]) -> str:
 
 def _report(
     options: Options, rounds: int, rows: list[dict[str, Any]], compiles: list[float], imports: list[float],
-    late: dict[str, list[float]],
+    late: dict[str, list[float]], peaks: dict[str, list[float]],
 ) -> list[Target]:  # fmt: skip
     samples = Samples()
     size = {f"{row['schema']} {row['size']}": row["bytes"] / 1e6 for row in rows}
@@ -128,6 +130,9 @@ def _report(
     for name, ticks in late.items():
         value = ticks[int(len(ticks) * 0.99)] * 1e3
         targets.append(Target(f"{name} big: p99 stall of the loop", value, 6.0, "at most", " ms"))
+    for name, (whole, stream) in peaks.items():
+        targets.append(Target(f"{name} big: memory at the worst, per byte of XML", whole, 12.0, "at most", " B"))
+        targets.append(Target(f"{name} big: the same with iter_xml", stream, 2.0, "at most", " B"))
     head = ("MB/s (of lxml parse)", "parse", "validate", "from_xml", "to_xml", "xml to json", "json to xml")
     panels = [
         Panel(f"{name}: XML to objects", "MB/s", _panel(samples, name, "from_xml"), ("small", "big"), log=True)
@@ -136,7 +141,7 @@ def _report(
     session = Session.__new__(Session)  # the report alone: there are no servers here
     session.name, session.options, session.rounds, session.seconds = "schema", options, rounds, 0.0
     session.samples, session.failed, session.remarks, session.servers, session.peers = samples, {}, [], [], []
-    session.extra = {"late_seconds": late, "compile_seconds": compiles, "import_seconds": imports}
+    session.extra = {"late_seconds": late, "compile_seconds": compiles, "import_seconds": imports, "peaks": peaks}
     session._noise = 0.0
     return session.report((*head, "xsdata+lxml", "xmlschema"), table, targets, panels)
 

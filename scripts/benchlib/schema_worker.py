@@ -1,4 +1,4 @@
-"""Measures, in a process of its own: schema_worker.py documents|compile|import|stall ... prints one line of JSON.
+"""Measures, in a process of its own: schema_worker.py documents|compile|import|stall|memory ... prints a line of JSON.
 
 ``documents`` runs in the peers' virtualenv, where ``schema`` (pure Python) is put on the path, so that all contenders
 share one interpreter and one lxml. Times are CPU seconds of the process; each is the best of a few within the round.
@@ -6,6 +6,8 @@ share one interpreter and one lxml. Times are CPU seconds of the process; each i
 
 from __future__ import annotations
 
+import collections
+import ctypes
 import gc
 import importlib
 import json
@@ -21,6 +23,7 @@ SCHEMAS = {
     "pain": ("pain/pain.xsd", "Document"),
     "ubl": ("ubl/common/UBL-Invoice-2.3.xsd", "Invoice"),
 }
+REPEATED = {"po": "item", "pain": "CdtTrfTxInf", "ubl": "InvoiceLine"}  # what iter_xml gives
 ENOUGH = 0.15  # CPU seconds that one measurement takes at least
 
 
@@ -186,6 +189,32 @@ def stall(data: Path, out: Path, module: str, name: str) -> list[float]:
     return late
 
 
+def memory(data: Path, out: Path, module: str, name: str, way: str) -> float:
+    """How many bytes of memory more than before are in use at the worst, for each byte of a document that is read as a
+    whole or, by ``iter_xml``, element by element.
+    """
+    sys.path.insert(0, str(out.parent))
+    compiled = importlib.import_module(f"{out.name}.{module}").SCHEMA.prepare()
+    path = data / name / "big.xml"
+    compiled.from_xml((data / name / "small.xml").read_bytes())
+    document = path.read_bytes() if way == "whole" else b""
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)  # what loading the schema has left free would be used again, and not be seen
+    Path("/proc/self/clear_refs").write_text("5")  # the peak so far, that of loading the schema, is forgotten
+    before = _resident("VmRSS")
+    if way == "whole":
+        compiled.from_xml(document)
+    else:
+        collections.deque(compiled.iter_xml(path, REPEATED[name]), maxlen=0)
+    return (_resident("VmHWM") - before) / path.stat().st_size
+
+
+def _resident(what: str) -> int:
+    """Bytes of memory in use: VmRSS now, VmHWM at the worst."""
+    lines = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    return int(lines[what].split()[0]) * 1024
+
+
 def main(mode: str, *rest: str) -> object:
     """The command line."""
     paths = [Path(text) for text in rest[:2]]
@@ -197,6 +226,8 @@ def main(mode: str, *rest: str) -> object:
         return import_one(paths[0], rest[1])
     if mode == "stall":
         return stall(*paths, rest[2], rest[3])
+    if mode == "memory":
+        return memory(*paths, rest[2], rest[3], rest[4])
     raise SystemExit(f"unknown mode {mode}")
 
 
