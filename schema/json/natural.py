@@ -15,6 +15,7 @@ decodes is written as XML and judged there, so JSON is valid exactly when its XM
 
 from __future__ import annotations
 
+import datetime as dt
 import itertools
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -38,6 +39,10 @@ __all__ = ["Natural", "json_path"]
 
 _WHITE = " \t\n\r"
 _DIGITS = re.compile(r"[+-]?\d+", re.ASCII)
+# What is written just as it is read: most values are, and need no closer look.
+_USUAL_DECIMAL = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?", re.ASCII)
+_USUAL_DATE = re.compile(r"(?!0000)\d{4}-\d\d-\d\d", re.ASCII)
+_USUAL_DATETIME = re.compile(rf"{_USUAL_DATE.pattern}T([01]\d|2[0-3]):[0-5]\d:[0-5]\d", re.ASCII)
 _FLOAT = re.compile(r"(\+|-)?(\d+(\.\d*)?|\.\d+)([Ee](\+|-)?\d+)?|-?INF|NaN", re.ASCII)
 
 
@@ -50,6 +55,8 @@ def _integer(value: object) -> int:
 
 
 def _decimal(value: object) -> Decimal:
+    if isinstance(value, str) and _USUAL_DECIMAL.fullmatch(value):
+        return v.read_decimal(value)
     if type(value) in (int, Decimal):
         return v.read_decimal(v.write_decimal(value))
     if isinstance(value, str):
@@ -75,6 +82,21 @@ def _text(read: Callable[[str], Any]) -> Callable[[object], Any]:
     return decode
 
 
+_any_date, _any_datetime = _text(v.read_date_strictly), _text(v.read_datetime_strictly)
+
+
+def _date(value: object) -> Any:
+    if isinstance(value, str) and _USUAL_DATE.fullmatch(value):
+        return dt.date.fromisoformat(value)
+    return _any_date(value)
+
+
+def _datetime(value: object) -> Any:
+    if isinstance(value, str) and _USUAL_DATETIME.fullmatch(value):
+        return dt.datetime.fromisoformat(value)
+    return _any_datetime(value)
+
+
 def _varied(value: object) -> Any:
     if isinstance(value, list):
         return [_varied(one) for one in value]
@@ -98,8 +120,8 @@ _DECODE: Mapping[Any, Callable[[Any], Any]] = {
     v.Float: _float,
     v.Hex: _text(v.read_hex_strictly),
     v.Base64: _text(v.read_base64_strictly),
-    v.Date: _text(v.read_date_strictly),
-    v.DateTime: _text(v.read_datetime_strictly),
+    v.Date: _date,
+    v.DateTime: _datetime,
     v.Time: _text(v.read_time_strictly),
     v.QName: _text(v.QName.parse),
     **{kind: _text(kind.parse) for kind in (v.Duration, v.GYear, v.GYearMonth, v.GMonth, v.GMonthDay, v.GDay)},
