@@ -17,6 +17,7 @@ from benchlib import (
     bench_db,
     bench_efio,
     bench_hello,
+    bench_http,
     bench_idle,
     bench_schema,
     bench_shapes,
@@ -129,6 +130,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_parts(commands, "efio", text, bench_efio.parts())
     text = "service_utils with databases, in parts: " + ", ".join(bench_db.PARTS)
     _add_parts(commands, "db", text, bench_db.parts())
+    _add_parts(commands, "http-client", bench_http.TEXT, bench_http.parts())
     text = "list the servers, their versions, and what keeps the others from taking part"
     commands.add_parser("peers", help=text, description=text, allow_abbrev=False)
     return parser
@@ -194,8 +196,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if args.bench == "peers":
                 _list_peers()
                 return 0
-            if args.bench in ("efio", "db"):
-                (bench_efio if args.bench == "efio" else bench_db).run(
+            if args.bench in ("efio", "db", "http-client"):
+                {"efio": bench_efio, "db": bench_db, "http-client": bench_http}[args.bench].run(
                     args.parts,
                     bench_efio.EfioOptions(
                         rounds=int(args.rounds) if args.rounds else None,

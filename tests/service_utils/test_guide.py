@@ -11,6 +11,7 @@ GUIDE = Path(__file__).parents[2] / "docs" / "service_utils.md"
 EXAMPLES = re.findall(r"^```python\n(.*?)^```", GUIDE.read_text(), flags=re.MULTILINE | re.DOTALL)
 PRINTED = [
     r"\[\{'id': 1, 'name': 'tea'\}, \{'id': 2, 'name': 'coffee'\}\]\n2\n",
+    r"200\n\[200, 404, 200\]\nTrue\n",
     r"PoolStatistics\(name='my service', .*\)\n",
     r"ann\nTrue False\nfor nobody else\n",
 ]

@@ -1,0 +1,94 @@
+"""One call: what is asked, by when, and how it goes on the wire."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from time import monotonic
+from typing import Any
+
+from service_utils.http.bodies import Body
+from service_utils.http.errors import InvalidRequest
+from service_utils.http.policy import Timeouts
+from service_utils.http.urls import Url
+
+__all__ = ["Auth", "Call", "Fields", "check_fields", "encode_fields"]
+
+Fields = Mapping[str, str] | Iterable[tuple[str, str]]
+Auth = tuple[str, str] | str  #: user and password, or a bearer token
+
+IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})  # RFC 9110 section 9.2.2
+CREDENTIALS = frozenset(
+    {"authorization", "cookie", "proxy-authorization", "x-auth", "x-auth-token", "x-api-key", "api-key"}
+)
+_OURS = frozenset({"content-length", "transfer-encoding", "connection", "upgrade", "keep-alive", "te", "expect"})
+_token = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+", re.ASCII)  # RFC 9110 section 5.6.2
+_forbidden = re.compile(r"[^\t\x20-\x7e\x80-\xff]")  # section 5.5
+LIMITED_PART = 65536  # bytes of a body that travel with the head
+
+
+@dataclass
+class Call:
+    """What changes with redirects is written here."""
+
+    method: str
+    url: Url
+    body: Body | None
+    fields: list[tuple[str, str]]  #: lower-case names; those of this request
+    timeouts: Timeouts
+    stream: bool
+    idempotent: bool
+    certified: bool = True  #: the client's certificate may be shown
+    trusted: bool = True  #: the client's own credentials may be sent
+    deadline: float = 0.0
+    sent: bool = False  #: something of a body that cannot be sent again
+
+    def left(self) -> float:
+        return self.deadline - monotonic()
+
+
+def check_method(method: str) -> str:
+    """In capitals. InvalidRequest."""
+    if not _token.fullmatch(method):
+        raise InvalidRequest(f"method {method!r} is none")
+    method = method.upper()
+    if method == "CONNECT":
+        raise InvalidRequest("CONNECT is what proxies are asked; give proxy= to the client")
+    return method
+
+
+def check_fields(fields: Fields) -> list[tuple[str, str]]:
+    """Names in lower case. InvalidRequest for what would not arrive as it is, or would change the framing."""
+    checked = []
+    for name, value in fields.items() if isinstance(fields, Mapping) else fields:
+        if not isinstance(name, str) or not _token.fullmatch(name):
+            raise InvalidRequest(f"header {name!r}: a name is made of ASCII letters, digits and !#$%&'*+-.^_`|~")
+        if not isinstance(value, str):
+            raise InvalidRequest(f"header {name}: the value must be str, not {type(value).__name__}")
+        if bad := _forbidden.search(value):
+            raise InvalidRequest(f"header {name}: {bad[0]!r} at position {bad.start()} is not allowed in a value")
+        if name.lower() in _OURS:
+            raise InvalidRequest(f"header {name}: the client alone decides how messages are framed; leave it out")
+        checked.append((name.lower(), value.strip(" \t")))
+    return checked
+
+
+def encode_fields(fields: Iterable[tuple[str, str]]) -> bytes:
+    """For the wire."""
+    return "".join([f"{name.title()}: {value}\r\n" for name, value in fields]).encode("latin-1")
+
+
+def auth_value(auth: Any) -> str:
+    """For Authorization. InvalidRequest."""
+    from service_utils.http.origins import basic
+
+    if isinstance(auth, str):
+        return check_fields([("authorization", f"Bearer {auth}")])[0][1]
+    try:
+        user, password = auth
+    except (TypeError, ValueError):
+        raise InvalidRequest("auth= takes (user, password) or a bearer token") from None
+    if ":" in user:
+        raise InvalidRequest("auth=: a user's name with a colon cannot be sent (RFC 7617)")
+    return basic(user, password)

@@ -1,0 +1,111 @@
+"""Streams with a deadline: what is waited for, however often, ends at one point in time.
+
+They are those of ``service_utils.sockets``, so greenlets of any hub and plain threads may use them in turn.
+"""
+
+from __future__ import annotations
+
+import select
+import ssl
+from contextlib import suppress
+from time import monotonic
+
+from service_utils.sockets import Stream, TlsStream
+from service_utils.waiting import READ, WRITE
+
+__all__ = ["EarlyAnswer", "PlainStream", "SecureStream"]
+
+CHUNK = 65536  # bytes
+
+
+class EarlyAnswer(Exception):
+    """The server takes no more of the body, and has said something."""
+
+
+class PlainStream(Stream):
+    """TCP."""
+
+    deadline = 0.0  #: of whatever is done; the caller sets it
+
+    def _wait(self, events: int) -> None:
+        left = self.deadline - monotonic()
+        if left <= 0 or not self._waits.wait(events, left):
+            raise TimeoutError
+
+    def receive(self, expected: bool = True) -> bytes:
+        """At least a byte, none at the end. ``expected``: nothing is there yet, presumably."""
+        if expected:
+            self._wait(READ)
+        while True:
+            try:
+                return self._raw.recv(CHUNK)
+            except BlockingIOError:
+                self._wait(READ)
+
+    def send(self, data: bytes | memoryview) -> None:
+        """All of it. EarlyAnswer when the server has stopped reading and begun to answer."""
+        sent = 0
+        with suppress(BlockingIOError):
+            sent = self._raw.send(data)
+        if sent < len(data):
+            self._send_rest(memoryview(data).cast("B")[sent:])
+
+    def _send_rest(self, view: memoryview) -> None:
+        while len(view):
+            left = self.deadline - monotonic()
+            ready = self._waits.wait(READ | WRITE, left) if left > 0 else 0
+            if not ready:
+                raise TimeoutError
+            if not ready & WRITE:
+                raise EarlyAnswer
+            with suppress(BlockingIOError):
+                view = view[self._raw.send(view) :]
+
+    def is_silent(self) -> bool:
+        """Whether the server has neither closed nor said anything unasked."""
+        poller = select.poll()
+        poller.register(self._raw.fileno(), select.POLLIN)
+        return not poller.poll(0)
+
+
+class SecureStream(TlsStream):
+    """TLS over TCP. The handshake is made at once: ssl.SSLError, OSError, TimeoutError."""
+
+    def __init__(self, plain: PlainStream, context: ssl.SSLContext, server_hostname: str) -> None:
+        self.deadline = plain.deadline
+        super().__init__(plain, context, server_hostname)
+        self._buffer = bytearray(CHUNK)
+
+    def _wait(self, events: int) -> None:
+        left = self.deadline - monotonic()
+        if left <= 0 or not self._waits.wait(events, left):
+            raise TimeoutError
+
+    def receive(self, expected: bool = True) -> bytes:
+        """At least a byte, none at the end."""
+        count = self.recv_into(self._buffer)
+        return bytes(memoryview(self._buffer)[:count])
+
+    def send(self, data: bytes | memoryview) -> None:
+        """All of it."""
+        self.sendall(data)
+
+    def is_silent(self) -> bool:
+        """As above; tickets for sessions may come at any time and do not count."""
+        poller = select.poll()
+        poller.register(self._raw.fileno(), select.POLLIN)
+        while poller.poll(0):
+            try:
+                data = self._raw.recv(CHUNK)
+            except BlockingIOError:
+                return True
+            if not data:
+                return False
+            self._incoming.write(data)
+        try:
+            self._tls.read(1)
+        except ssl.SSLWantReadError:
+            return True
+        except ssl.SSLError:
+            return False
+        return False
