@@ -19,6 +19,7 @@ from typing import IO, TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, TypeVar
 from lxml import etree
 
 from schema.errors import LimitExceeded, Problem, ValidationError
+from schema.runtime.collector import paused
 from schema.runtime.judge import MAX_BYTES, Judge, parse
 from schema.runtime.offload import INLINE_LIMIT, begin, current, within
 from schema.runtime.release import let_go
@@ -237,7 +238,10 @@ class Schema:
             message = f"{root.tag!s} is none of the root elements {self._root_names()}"
             raise ValidationError([Problem("unknown-root", message, f"/{etree.QName(root).localname}")])
         try:
-            return reader(root)
+            if paced or size <= INLINE_LIMIT:
+                return reader(root)
+            with paused():
+                return reader(root)
         except ValueError as error:  # valid, but beyond Python: an integer of more than 4300 digits
             raise ValidationError([Problem("limit", str(error))]) from None
 
@@ -375,7 +379,8 @@ class Schema:
             raise ValidationError([replace(p, path=lua.path(p.path)) for p in error.errors], more=error.more) from None
 
     def _judged_natural(self, data: bytes | str, xml: str) -> tuple[bytes, etree._Element]:
-        value = self._natural(xml).decode(data)
+        with paused() if len(data) > INLINE_LIMIT else contextlib.nullcontext():
+            value = self._natural(xml).decode(data)
         try:
             written = self._write(value, xml)
             if len(data) > INLINE_LIMIT:
