@@ -22,7 +22,7 @@ from typing import Any
 import pytest
 
 PASSWORD = "s3cret/%@: pass"
-DEBIAN = {"postgresql": "postgresql", "mysql": "mariadb-server"}
+DEBIAN = {"postgresql": "postgresql", "mysql": "mariadb-server", "redis": "redis-server"}
 START_TIMEOUT = 60.0  # seconds
 
 
@@ -229,7 +229,67 @@ class Mariadb(Server):
             admin.query("create database test character set utf8mb4")
 
 
-KINDS: dict[str, Callable[[], Server]] = {"postgresql": Postgresql, "mysql": Mariadb}
+class Redis(Server):
+    """With a password and a second port for TLS. ``sentinel()`` starts one that watches it."""
+
+    kind = "redis"
+    crash = signal.SIGKILL
+
+    def install(self) -> None:
+        self.tls_port = free_port()
+        self.call(
+            self.need("openssl"), "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=tests",
+            "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", "key.pem", "-out", "cert.pem",
+        )  # fmt: skip
+        self._configure("redis.conf", {
+            "port": self.port, "requirepass": PASSWORD, "tls-port": self.tls_port, "tls-cert-file": "cert.pem",
+            "tls-key-file": "key.pem", "tls-auth-clients": "no", "tls-ca-cert-file": "cert.pem",
+            "unixsocket": f"{self.folder}/socket", "unixsocketperm": 777,
+        })  # fmt: skip
+
+    def _configure(self, file: str, settings: dict[str, Any], *more: str) -> None:
+        usual = {"bind": "127.0.0.1", "dir": self.folder, "save": "", "appendonly": "no"}
+        lines = [f'{name} "{value}"' for name, value in {**usual, **settings}.items()]
+        (self.folder / file).write_text("\n".join([*lines, *more, ""]))
+        (self.folder / file).chmod(0o666)
+        (self.folder).chmod(0o777)
+
+    def command(self) -> list[str]:
+        return [self.need("redis-server"), str(self.folder / "redis.conf")]
+
+    def sentinel(self, port: int) -> subprocess.Popen[bytes]:
+        """Knows this server as ``mymaster``. The caller ends it."""
+        self._configure(
+            "sentinel.conf", {"port": port}, f"sentinel monitor mymaster 127.0.0.1 {self.port} 1",
+            f'sentinel auth-pass mymaster "{PASSWORD}"',
+        )  # fmt: skip
+        return subprocess.Popen(
+            [self.need("redis-server"), "sentinel.conf", "--sentinel"], cwd=self.folder, stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env={"PATH": os.environ["PATH"]}, **self.as_user,
+        )  # fmt: skip
+
+    def answers(self) -> bool:
+        try:
+            self.empty()
+        except OSError:
+            return False
+        return True
+
+    def empty(self) -> None:
+        """Throws away what is in it."""
+        with socket.create_connection(("127.0.0.1", self.port), 10) as sock, sock.makefile("rb") as answers:
+            sock.sendall(b"*2\r\n$4\r\nAUTH\r\n$%d\r\n%b\r\nFLUSHALL\r\n" % (len(PASSWORD), PASSWORD.encode()))
+            if answers.readline() + answers.readline() != b"+OK\r\n+OK\r\n":
+                raise ConnectionError("not ready")
+
+    @property
+    def url(self) -> str:
+        from urllib.parse import quote
+
+        return f"redis://:{quote(PASSWORD, safe='')}@127.0.0.1:{self.port}/0"
+
+
+KINDS: dict[str, Callable[[], Server]] = {"postgresql": Postgresql, "mysql": Mariadb, "redis": Redis}
 running: dict[str, Server] = {}
 reasons: dict[str, str] = {}
 

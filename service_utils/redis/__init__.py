@@ -1,0 +1,30 @@
+"""Redis for handlers: redis-py's commands, cooperative and pooled; a cache, locks, a rate limiter, sessions.
+
+::
+
+    from service_utils.redis import Cache, connect
+
+    cache = Cache(connect("redis://127.0.0.1/0"))
+
+    @cache.cached(ttl=60, stale=30)
+    def price(article: int) -> float: ...
+"""
+
+from service_utils.redis.cache import Cache, Cached
+from service_utils.redis.client import Redis, connect
+from service_utils.redis.limits import Allowance, RateLimiter
+from service_utils.redis.locks import Lock, LockLost, LockTimedOut
+from service_utils.redis.sessions import Sessions
+
+__all__ = [
+    "Allowance",
+    "Cache",
+    "Cached",
+    "Lock",
+    "LockLost",
+    "LockTimedOut",
+    "RateLimiter",
+    "Redis",
+    "Sessions",
+    "connect",
+]

@@ -1,0 +1,246 @@
+"""A cache in Redis with a tier in the process, and functions that remember their results.
+
+When a value is missing, one caller computes it and the others wait: within the process on each other, between processes
+on a lock in Redis (a stampede, or dogpile, is what happens without). While an old value is still there (``stale``),
+nobody waits: one caller computes the new value, the others get the old one.
+
+Values are msgpack: None, numbers, text, bytes, lists, dicts, datetimes; with ``into`` any type that msgspec knows.
+What is handed out is always a copy. The cache is an aid: when Redis cannot be reached, functions are called, and for a
+second nobody asks it again.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import inspect
+import logging
+import random
+import secrets
+import struct
+import sys
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from time import monotonic
+from typing import Any, Generic, ParamSpec, TypeVar
+
+import msgspec
+import redis
+
+from efio import Waiter
+from service_utils.pool import PoolExhausted
+from service_utils.pool.native import native_lock
+from service_utils.waiting import in_greenlet
+
+__all__ = ["Cache", "Cached"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+log = logging.getLogger("service_utils.redis")
+
+UNREACHABLE = (redis.ConnectionError, redis.TimeoutError, PoolExhausted, OSError)
+REST = 1.0  # seconds for which Redis is not asked after it could not be reached
+_head = struct.Struct("<d")  # fresh until, seconds since 1970
+_unlock = "if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('del', KEYS[1]) end return 0"
+
+
+def _sleep(seconds: float) -> None:
+    sys.modules["gevent"].sleep(seconds) if in_greenlet() else time.sleep(seconds)
+
+
+class Cache:
+    """Values by name. ``prefix`` of all names; times in seconds.
+
+    ``local``: for how long a value is taken from the process without asking Redis (0: never): so old may be what
+    another process has meanwhile replaced. ``local_size``: so many values.
+    """
+
+    def __init__(
+        self, client: redis.Redis, prefix: str = "cache:", *, local: float = 1.0, local_size: int = 1000,
+        clock: Callable[[], float] = time.time,
+    ) -> None:  # fmt: skip
+        self.client = client
+        self.prefix = prefix
+        self.local = local
+        self.local_size = local_size
+        self._clock = clock
+        self._lock = native_lock()
+        self._near: OrderedDict[str, tuple[float, bytes]] = OrderedDict()  # name: until, value with its head
+        self._flights: dict[str, list[Waiter]] = {}
+        self._rest_until = 0.0
+
+    # --- plain values
+
+    def get(self, name: str, default: Any = None, into: Any = Any) -> Any:
+        """What was set, unless it is too old."""
+        data = self._read(name)
+        return default if data is None else msgspec.msgpack.decode(memoryview(data)[8:], type=into)
+
+    def set(self, name: str, value: Any, ttl: float, stale: float = 0.0) -> None:
+        """Keeps the value for ``ttl`` seconds, and for ``stale`` more as one that is better than none."""
+        self._write(name, msgspec.msgpack.encode(value), ttl, stale)
+
+    def delete(self, *names: str) -> None:
+        """Forgets values; other processes may have them for ``local`` more seconds."""
+        with self._lock:
+            for name in names:
+                self._near.pop(name, None)
+        if names:
+            self._try(lambda: self.client.delete(*(self.prefix + name for name in names)))
+
+    def cached(
+        self, ttl: float, stale: float = 0.0, *, into: Any = None, name: str = "", lease: float = 10.0
+    ) -> Callable[[Callable[P, T]], Cached[P, T]]:
+        """Decorator: results are kept by arguments, which must be values as above.
+
+        ``into``: type of the result (default: Any). ``name`` of the function in the cache (default: its own).
+        ``lease``: how long others wait for the one who computes, before they do it themselves.
+        """
+        if ttl <= 0 or stale < 0 or lease <= 0:
+            raise ValueError(f"cached(ttl={ttl}, stale={stale}, lease={lease}): give seconds, ttl and lease above 0")
+
+        def decorate(function: Callable[P, T]) -> Cached[P, T]:
+            return Cached(self, function, ttl, stale, into or Any, name, lease)
+
+        return decorate
+
+    # --- the two tiers
+
+    def _try(self, call: Callable[[], Any]) -> Any:
+        """What Redis says; None when it cannot be reached."""
+        if monotonic() < self._rest_until:
+            return None
+        try:
+            return call()
+        except UNREACHABLE as error:
+            self._rest_until = monotonic() + REST
+            log.warning("the cache cannot be reached: %s", error)
+            return None
+
+    def _read(self, name: str) -> bytes | None:
+        near = self._near.get(name)
+        if near is not None and near[0] > monotonic():
+            return near[1]
+        data: bytes | None = self._try(lambda: self.client.get(self.prefix + name))
+        if data is not None and len(data) >= 8:
+            self._keep(name, data)
+            return data
+        return None
+
+    def _write(self, name: str, encoded: bytes, ttl: float, stale: float) -> None:
+        data = _head.pack(self._clock() + ttl) + encoded
+        self._keep(name, data, ttl)
+        self._try(lambda: self.client.set(self.prefix + name, data, px=max(1, int((ttl + stale) * 1000))))
+
+    def _keep(self, name: str, data: bytes, most: float = float("inf")) -> None:
+        if self.local <= 0:
+            return
+        left = min(most, self.local, max(0.0, _head.unpack_from(data)[0] - self._clock()))
+        with self._lock:
+            self._near[name] = monotonic() + left, data
+            self._near.move_to_end(name)
+            if len(self._near) > self.local_size:
+                self._near.popitem(last=False)
+
+    # --- one who computes, others who wait
+
+    def _fly(self, name: str, timeout: float) -> bool:
+        """True: the caller computes, and calls ``_land``. False: somebody else has, or took too long."""
+        waiter = Waiter()
+        with self._lock:
+            waiters = self._flights.get(name)
+            if waiters is None:
+                self._flights[name] = []
+                return True
+            waiters.append(waiter)
+        waiter.wait(timeout)
+        return False
+
+    def _land(self, name: str) -> None:
+        with self._lock:
+            waiters = self._flights.pop(name)
+        for waiter in waiters:
+            waiter.wake()
+
+
+class Cached(Generic[P, T]):
+    """A function that remembers."""
+
+    def __init__(
+        self, cache: Cache, function: Callable[P, T], ttl: float, stale: float, into: Any, name: str, lease: float
+    ) -> None:
+        functools.update_wrapper(self, function)
+        self._cache = cache
+        self._function = function
+        self._signature = inspect.signature(function)
+        self._ttl = ttl
+        self._stale = stale
+        self._lease = lease
+        self._decoder = msgspec.msgpack.Decoder(into)
+        self._name = name or f"{function.__module__}.{function.__qualname__}"
+
+    def key(self, *args: P.args, **kwargs: P.kwargs) -> str:
+        """The name of the result in the cache. TypeError for arguments that are no plain values."""
+        bound = self._signature.bind(*args, **kwargs)
+        bound.apply_defaults()
+        encoded = msgspec.msgpack.encode([bound.args, sorted(bound.kwargs.items())])
+        return f"{self._name}:{hashlib.blake2b(encoded, digest_size=16).hexdigest()}"
+
+    def forget(self, *args: P.args, **kwargs: P.kwargs) -> None:
+        """Forgets the result for these arguments."""
+        self._cache.delete(self.key(*args, **kwargs))
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> T:
+        cache, name = self._cache, self.key(*args, **kwargs)
+        deadline = monotonic() + self._lease
+        while True:
+            data = cache._read(name)
+            if data is not None and _head.unpack_from(data)[0] > cache._clock():
+                return self._decode(data)
+            if data is not None and name in cache._flights:
+                return self._decode(data)
+            if cache._fly(name, deadline - monotonic()):
+                break
+            if monotonic() >= deadline:
+                return self._function(*args, **kwargs)
+        try:
+            return self._compute(name, deadline, args, kwargs)
+        finally:
+            cache._land(name)
+
+    def _decode(self, data: bytes) -> T:
+        value: T = self._decoder.decode(memoryview(data)[8:])
+        return value
+
+    def _compute(self, name: str, deadline: float, args: Any, kwargs: Any) -> T:
+        """As the only one in this process; between processes whoever has the lock."""
+        cache, token = self._cache, secrets.token_bytes(16)
+        lock = f"{cache.prefix}{name}:lock"
+        pause = 0.005
+        while True:
+            with cache._lock:
+                cache._near.pop(name, None)
+            old = cache._read(name)
+            if old is not None and _head.unpack_from(old)[0] > cache._clock():
+                return self._decode(old)
+            taken = cache._try(lambda: [cache.client.set(lock, token, nx=True, px=int(self._lease * 1000) or 1)])
+            if taken is None or taken[0] or monotonic() >= deadline:
+                break
+            if old is not None:
+                return self._decode(old)
+            _sleep(min(pause * random.uniform(0.5, 1.0), max(0.0, deadline - monotonic())))
+            pause = min(pause * 2, 0.1)
+        try:
+            value = self._function(*args, **kwargs)
+            encoded = msgspec.msgpack.encode(value)
+            cache._write(name, encoded, self._ttl, self._stale)
+            return self._decode(_head.pack(0) + encoded)
+        except Exception:
+            if old is None:
+                raise
+            log.exception("%s: the old result is used", self._name)
+            return self._decode(old)
+        finally:
+            if taken is not None and taken[0]:
+                cache._try(lambda: cache.client.eval(_unlock, 1, lock, token))

@@ -1,0 +1,95 @@
+"""``connect``: every command of redis-py, cooperative, on a bounded pool."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import redis
+import redis.connection
+import redis.maint_notifications
+import redis.sentinel
+
+from service_utils.pool import PoolStatistics
+from service_utils.redis.connection import Connections, PlainConnection, TlsConnection, UnixConnection
+
+__all__ = ["Redis", "connect"]
+
+Address = tuple[str, int]
+_CLASSES = {redis.SSLConnection: TlsConnection, redis.UnixDomainSocketConnection: UnixConnection}
+
+
+class Redis(redis.Redis):
+    """redis-py's client, from greenlets of any hub and from threads. Nothing is sent twice: what fails, raises."""
+
+    connection_pool: Connections
+
+    def statistics(self) -> PoolStatistics:
+        """Of its connections."""
+        return self.connection_pool.pool.statistics()
+
+    def close(self) -> None:
+        """Ends its connections; it cannot be used any more."""
+        self.connection_pool.close()
+
+    def __del__(self) -> None:
+        pass  # the pool sees to its connections
+
+
+def connect(
+    url: str = "redis://127.0.0.1:6379/0",
+    *,
+    size: int = 20,
+    timeout: float = 5.0,
+    pool_timeout: float = 10.0,
+    text: bool = False,
+    protocol: int = 3,
+    sentinels: Sequence[Address] = (),
+    service: str = "mymaster",
+    **settings: Any,
+) -> Redis:
+    """A client with up to ``size`` connections. Nothing is connected yet. ValueError for a URL that is none.
+
+    ``url``: redis://user:password@host:port/database, rediss:// for TLS (verified), unix:///path?db=0; its query and
+    ``settings`` may say what redis-py's connections know, such as ``ssl_ca_certs``. ``timeout``: seconds for
+    connecting and for an answer; ``pool_timeout``: for a free connection. ``text``: answers are str instead of bytes.
+    ``sentinels``: who knows where the master of ``service`` is; host and port of the URL are not used then.
+    """
+    parsed = redis.connection.parse_url(url)  # type: ignore[no-untyped-call]
+    given = parsed.pop("connection_class", None)
+    kwargs: dict[str, Any] = {
+        "host": "127.0.0.1", "port": 6379, "socket_timeout": timeout, "socket_connect_timeout": timeout,
+        "decode_responses": text, "protocol": protocol, **parsed, **settings,
+    }  # fmt: skip
+    class_: Any = PlainConnection if given is None else _CLASSES[given]
+    if class_ is UnixConnection:
+        del kwargs["host"], kwargs["port"]
+    else:
+        kwargs["maint_notifications_config"] = redis.maint_notifications.MaintNotificationsConfig(enabled=False)
+    name = f"redis://{kwargs.get('path') or '{host}:{port}'.format(**kwargs)}/{kwargs.get('db', 0)}"
+    pool = {"size": size, "timeout": pool_timeout, "name": name}
+    if sentinels:
+        kwargs |= {"host": service, "port": 0}
+        return Redis(connection_pool=_Guided(sentinels, service, settings=pool, connection_class=class_, **kwargs))
+    return Redis(connection_pool=Connections(settings=pool, connection_class=class_, **kwargs))
+
+
+class _Guided(Connections):
+    """Asks the sentinels for each new connection where the master is."""
+
+    def __init__(self, sentinels: Sequence[Address], service: str, **more: Any) -> None:
+        super().__init__(**more)
+        self._service = service
+        self._sentinel: Any = redis.sentinel.Sentinel([])  # type: ignore[no-untyped-call]
+        self._sentinel.sentinels = [
+            connect(f"redis://{host}:{port}", size=2, timeout=2.0, protocol=2) for host, port in sentinels
+        ]
+
+    def where(self, timeout: float) -> dict[str, Any]:
+        host, port = self._sentinel.discover_master(self._service)
+        return {"host": host, "port": port}
+
+    def close(self) -> None:
+        super().close()
+        for one in self._sentinel.sentinels:
+            one.close()
