@@ -14,6 +14,7 @@ PRINTED = [
     r"200\n\[200, 404, 200\]\nTrue\n",
     r"PoolStatistics\(name='my service', .*\)\n",
     r"ann\nTrue False\nfor nobody else\n",
+    r"\S+Z INFO     \[shop \d+\] shop: sold user=ann order=7 item=5\n",
 ]
 
 
