@@ -37,7 +37,7 @@ ROW = "<tr><td>{}</td><td>{}</td></tr>"
 HTML = "text/html; charset=utf-8"
 ONE = "select id, randomnumber from world where id = :id"
 
-db = connect(os.environ.get("FORTUNES_DB") or f"sqlite:{Path(__file__).with_name('fortunes.sqlite')}", size=16)
+db = connect(os.environ.get("FORTUNES_DB") or f"sqlite:{Path(__file__).with_name('fortunes.sqlite')}", size=32)
 handle = Router()
 
 

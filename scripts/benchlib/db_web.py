@@ -1,6 +1,6 @@
 """TechEmpower's kinds of request on PostgreSQL: one worker on one core, database and load on the other.
 
-Peers with asyncpg, psycopg and Django's ORM do the same work in their own idiom (see apps/db_*.py), each with up to 16
+Peers with asyncpg, psycopg and Django's ORM do the same work in their own idiom (see apps/db_*.py), each with up to 32
 connections. The tail is that of /json with 1 in 200 requests burning 20 ms, with two workers on both cores.
 """
 

@@ -2,7 +2,7 @@
 
 import time
 
-WORLDS, SIZE = 10_000, 16
+WORLDS, SIZE = 10_000, 32
 ONE = "select id, randomnumber from world where id = $1"
 UPDATE = "update world set randomnumber = $1 where id = $2"
 FORTUNE_SQL = "select id, message from fortune"
