@@ -5,8 +5,8 @@ They are those of ``service_utils.sockets``, so greenlets of any hub and plain t
 
 from __future__ import annotations
 
-import select
 import ssl
+from _socket import MSG_PEEK
 from contextlib import suppress
 from time import monotonic
 
@@ -63,9 +63,13 @@ class PlainStream(Stream):
 
     def is_silent(self) -> bool:
         """Whether the server has neither closed nor said anything unasked."""
-        poller = select.poll()
-        poller.register(self._raw.fileno(), select.POLLIN)
-        return not poller.poll(0)
+        try:
+            self._raw.recv(1, MSG_PEEK)
+        except BlockingIOError:
+            return True
+        except OSError:
+            pass
+        return False
 
 
 class SecureStream(TlsStream):
@@ -92,20 +96,16 @@ class SecureStream(TlsStream):
 
     def is_silent(self) -> bool:
         """As above; tickets for sessions may come at any time and do not count."""
-        poller = select.poll()
-        poller.register(self._raw.fileno(), select.POLLIN)
-        while poller.poll(0):
-            try:
-                data = self._raw.recv(CHUNK)
-            except BlockingIOError:
-                return True
-            if not data:
-                return False
-            self._incoming.write(data)
         try:
-            self._tls.read(1)
-        except ssl.SSLWantReadError:
-            return True
-        except ssl.SSLError:
-            return False
+            while data := self._raw.recv(CHUNK):
+                self._incoming.write(data)
+        except BlockingIOError:
+            try:
+                self._tls.read(1)
+            except ssl.SSLWantReadError:
+                return True
+            except ssl.SSLError:
+                pass
+        except OSError:
+            pass
         return False

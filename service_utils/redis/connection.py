@@ -11,6 +11,7 @@ interrupted in between is ended. One that has something to read before anything 
 from __future__ import annotations
 
 import ssl
+from _socket import MSG_PEEK
 from typing import Any
 
 import redis
@@ -37,21 +38,18 @@ class _Talk:
     def shutdown(self, how: int) -> None:
         self._raw.shutdown(how)
 
+    def pending(self) -> int:
+        """Bytes that were decrypted already."""
+        return 0
+
 
 class _Plain(_Talk, Stream):
-    def recv(self, size: int, flags: int = 0) -> bytes:
-        return self._raw.recv(size, flags) if flags else super().recv(size)
+    pass
 
 
 class _Tls(_Talk, TlsStream):
     def pending(self) -> int:
-        """Bytes that were decrypted already."""
         return self._tls.pending()
-
-    def recv(self, size: int, flags: int = 0) -> bytes:
-        if flags:
-            raise ValueError("TLS knows no flags")
-        return super().recv(size)
 
 
 class _Cooperative:
@@ -92,10 +90,23 @@ class _Cooperative:
         return response
 
     def can_read(self: Any, timeout: float | None = 0) -> bool:
-        """Waits on the hub, where redis-py would block the thread."""
-        if timeout != 0 and self._sock is not None and not super().can_read(0):  # type: ignore[misc]
-            self._sock._waits.wait(READ, timeout)
-        return bool(super().can_read(0))  # type: ignore[misc]
+        """As redis-py's, which would block the thread. ConnectionError when the server has closed it."""
+        if self._sock is None:
+            self.connect()
+        sock = self._sock
+        if self._parser._reader.has_data() or sock.pending():
+            return True
+        if timeout != 0:
+            sock._waits.wait(READ, timeout)
+        try:
+            if sock._raw.recv(1, MSG_PEEK):
+                return True
+        except BlockingIOError:
+            return False
+        except OSError:
+            pass
+        self.disconnect()
+        raise redis.ConnectionError("the server has closed the connection")
 
 
 def _context(connection: Any) -> ssl.SSLContext:

@@ -389,6 +389,25 @@ def test_a_response_that_was_not_read(serve: Serve, make: Make) -> None:
     assert peer.connections == 2
 
 
+def test_pieces_of_a_response_that_was_closed(serve: Serve, make: Make) -> None:
+    """Its connection serves the next one, since the whole answer had come; what is left of it is not read any more."""
+    peer = serve(
+        lambda seen: (
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n%b\r\n2\r\n%b\r\n0\r\n\r\n"
+            % ((seen.target.encode(),) * 2)
+        )
+    )
+    client = make(peer.url)
+    with client.stream("GET", "/1") as first:
+        pieces = first.iter_bytes()
+        assert next(pieces) == b"/1"
+    with client.stream("GET", "/2") as second:
+        with pytest.raises(http.ConnectionLost, match="closed while"):
+            next(pieces)
+        assert second.read() == b"/2/2"
+    assert peer.connections == 1
+
+
 def test_fork(serve: Serve, make: Make) -> None:
     """The child has connections of its own."""
     peer = serve(lambda seen: answer(seen.target))

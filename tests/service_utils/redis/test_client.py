@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import select
 import signal
 import ssl
 import subprocess
@@ -172,12 +173,23 @@ def test_killed_in_the_middle_of_a_command(client: Redis) -> None:
 
 
 def test_interrupted_between_sending_and_reading(client: Redis) -> None:
-    """The connection comes back with an answer outstanding: it is ended."""
-    connection = client.connection_pool.get_connection()
-    connection.send_command("ECHO", "evil")
-    client.connection_pool.release(connection)
-    assert client.echo("good") == b"good"
-    assert client.statistics().discarded == 1
+    """The connection comes back with an answer outstanding: it is ended, whether or not the answer is there by now."""
+    for command in (["ECHO", "evil"], ["BLPOP", "nothing", "0"]):
+        connection = client.connection_pool.get_connection()
+        connection.send_command(*command)
+        client.connection_pool.release(connection)
+        assert client.statistics().idle == 0
+        assert client.echo("good") == b"good"
+    assert client.statistics().discarded == 2
+
+
+def test_closed_by_the_server(client: Redis, make: Make) -> None:
+    """While it was idle: noticed before it is used."""
+    client.ping()
+    assert make().client_kill_filter(_type="normal", skipme=True) == 1
+    (slot,) = client.connection_pool.pool._idle
+    until(lambda: select.select([slot.connection._sock], [], [], 0)[0])
+    assert client.incr("a") == 1
 
 
 @pytest.mark.leaves_behind("the server, started again")
