@@ -11,7 +11,7 @@ import select
 import sys
 from typing import Any
 
-__all__ = ["READ", "WRITE", "Waits", "hub_to_wait_on", "in_greenlet"]
+__all__ = ["READ", "WRITE", "Waits", "hub_to_wait_on", "in_greenlet", "poll"]
 
 READ, WRITE = 1, 2  # as gevent's loops and psycopg have them
 _POLL = {READ: select.POLLIN, WRITE: select.POLLOUT, READ | WRITE: select.POLLIN | select.POLLOUT}
@@ -84,6 +84,7 @@ class Waits:
             if hub.loop is not None:
                 for watcher in watchers.values():
                     watcher.stop()
+                    watcher.close()
 
 
 def poll(fd: int, events: int, timeout: float | None) -> int:

@@ -30,6 +30,7 @@ from service_utils.db.rows import Result
 from service_utils.db.session import Options, Session, SessionConnector
 from service_utils.db.url import Address
 from service_utils.sockets import TlsContext, TlsStream, connect
+from service_utils.waiting import READ, poll
 
 __all__ = ["MysqlConnector", "MysqlSettings"]
 
@@ -259,6 +260,10 @@ class MysqlConnector(SessionConnector):
 
     def connect(self, timeout: float) -> Session:
         return MysqlSession(self, self._open(timeout))
+
+    def glance(self, connection: Session) -> bool:
+        assert isinstance(connection, MysqlSession)
+        return not poll(connection.connection._sock.fileno(), READ, 0)
 
     def is_alive(self, connection: Session, timeout: float) -> bool:
         assert isinstance(connection, MysqlSession)

@@ -35,7 +35,7 @@ from service_utils.db.session import Notification, Options, Session, SessionConn
 from service_utils.db.url import Address
 from service_utils.sockets import resolve
 from service_utils.sql.plans import quote_identifier
-from service_utils.waiting import READ, WRITE, Waits
+from service_utils.waiting import READ, WRITE, Waits, poll
 
 __all__ = ["PostgresqlConnector", "PostgresqlSettings"]
 
@@ -458,6 +458,10 @@ class PostgresqlConnector(SessionConnector):
             return PostgresqlSession(self.settings, _open(conninfo, timeout))
         except psycopg.Error as error:
             raise _translated(error, lost=True, connecting=True) from error
+
+    def glance(self, connection: Session) -> bool:
+        assert isinstance(connection, PostgresqlSession)
+        return not poll(connection.pgconn.socket, READ, 0)
 
     def is_alive(self, connection: Session, timeout: float) -> bool:
         assert isinstance(connection, PostgresqlSession)

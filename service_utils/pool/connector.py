@@ -32,6 +32,14 @@ class Connector(ABC, Generic[T]):
         """
         return True
 
+    def glance(self, connection: T) -> bool:
+        """Asked before one is lent that was not used for a moment: has the other side closed it, as far as one can see?
+
+        Must be quick, and say nothing to the other side: False when there is something to read, for instance. Then
+        ``is_alive`` is asked.
+        """
+        return True
+
     def is_alive(self, connection: T, timeout: float) -> bool:
         """Asked before a suspicious one is lent: does the other side answer? An error means no."""
         return True

@@ -79,6 +79,7 @@ class Pool(Generic[T]):
     ``max_waiting``: who comes when so many wait already is refused at once.
     ``max_age``, ``max_idle``: a connection older than this, or not used for so long, is ended; each by up to ``jitter``
     (a part of 1) sooner, so that those made together do not end together.
+    ``glance_after``: one that was not used for so long is looked at before it is lent (``Connector.glance``).
     ``check_after``: one that was not used for so long is asked whether it is alive before it is lent; so are all idle
     ones after one was found broken.
     """
@@ -94,6 +95,7 @@ class Pool(Generic[T]):
         max_age: float = 3600.0,
         max_idle: float = 600.0,
         jitter: float = 0.1,
+        glance_after: float = 0.5,
         check_after: float = 30.0,
         check_timeout: float = 2.0,
         name: str = "",
@@ -115,7 +117,11 @@ class Pool(Generic[T]):
         self.max_age = max_age
         self.max_idle = max_idle
         self.jitter = jitter
+        self.glance_after = glance_after
         self.check_after = check_after
+        self._second_look_after = check_after
+        if type(connector).glance is not Connector.glance:
+            self._second_look_after = min(check_after, glance_after)
         self.check_timeout = check_timeout
         self._is_clean: Callable[[T], bool] | None = connector.is_clean
         if type(connector).is_clean is Connector.is_clean:
@@ -239,8 +245,10 @@ class Pool(Generic[T]):
             self._expired += 1
             self._end(slot)
             return
-        self._checked += 1
         assert slot.connection is not None
+        if slot.due and now - slot.idle_since < self.check_after and self.connector.glance(slot.connection):
+            return
+        self._checked += 1
         timeout = self.check_timeout if deadline is None else max(0.001, min(self.check_timeout, deadline - now))
         alive = False
         try:
@@ -279,7 +287,7 @@ class Pool(Generic[T]):
         now = slot.idle_since = monotonic()
         if now >= slot.expires or self._waiting or self._closed or self._lost:
             return self._give_slowly(slot, now)
-        slot.due = min(slot.expires, now + self.check_after, now + slot.idle_limit)
+        slot.due = min(slot.expires, now + self._second_look_after, now + slot.idle_limit)
         slot.holder = None
         self._idle.append(slot)
         if self._waiting or self._closed:
@@ -290,7 +298,7 @@ class Pool(Generic[T]):
         if now >= slot.expires or self._closed:
             self._expired += 1
             self._end(slot)
-        slot.due = min(slot.expires, now + self.check_after)
+        slot.due = min(slot.expires, now + self._second_look_after)
         self._give(slot)
 
     def _give(self, slot: Slot[T]) -> None:
@@ -502,7 +510,7 @@ class Pool(Generic[T]):
         else:
             self._pause = self._retry_at = 0.0
             slot.idle_since = monotonic()
-            slot.due = min(slot.expires, slot.idle_since + self.check_after)
+            slot.due = min(slot.expires, slot.idle_since + self._second_look_after)
         self._give(slot)
 
     def _after_fork(self) -> None:

@@ -13,6 +13,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from efio import Event, default_pool
+from efio.pool import at_exit
 from service_utils.pool.native import native_lock, start_thread
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def hurry() -> None:
 
 def _keep() -> None:
     global _runs  # noqa: PLW0603 - there is one keeper for the process
-    while True:
+    while not at_exit():
         _bell.clear()
         with _lock:
             pools = list(_watched)
@@ -70,6 +71,8 @@ def _keep() -> None:
             try:
                 due = min(due, pool._maintain(now, default_pool().submit))
             except Exception:
+                if at_exit():  # the default pool takes nothing any more
+                    return
                 log.exception("%s: the keeper failed", pool.name)
         pools.clear()
         del pool

@@ -6,8 +6,10 @@ EVPY_KILLS says how many queries are killed (default: 200).
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 import random
+import signal
 import socket
 import threading
 from collections.abc import Iterator
@@ -17,10 +19,11 @@ from urllib.parse import urlsplit
 import gevent
 import pytest
 from flows import PATIENCE, in_thread, until
+from forks import ended_well, in_child
 
 from service_utils.db import Database, connect
-from service_utils.db.errors import CannotConnect, ConnectionLost, DatabaseError
-from service_utils.pool import PoolExhausted
+from service_utils.db.errors import CannotConnect, ConnectionLost, DatabaseError, StatementTimeout
+from service_utils.pool import LeaseOver, PoolExhausted
 
 SERVERS = ["postgresql", "mysql"]
 pytestmark = pytest.mark.parametrize("engine", SERVERS, indirect=True)
@@ -125,7 +128,7 @@ def test_the_server_is_restarted_under_load(server: Any, url: str) -> None:
 @pytest.mark.leaves_behind("a server that the session ends")
 def test_idle_connections_that_were_cut_are_noticed(server: Any, url: str) -> None:
     """The server has ended all of them; one statement at most meets an error, since the others are suspected then."""
-    with connect(url, size=4) as db:
+    with connect(url, size=4, glance_after=1000) as db:
         leases = [db.pool.acquire() for _ in range(4)]
         for lease in leases:
             lease.release()
@@ -143,6 +146,58 @@ def test_idle_connections_that_were_cut_are_noticed(server: Any, url: str) -> No
             lease.release()
         assert failed <= 1
         assert db.statistics().checked == 3
+
+
+def test_idle_connections_that_were_ended_are_seen_before_they_are_used(db: Database, url: str) -> None:
+    """The server ends one (idle for too long, perhaps): nobody notices."""
+    db.pool.glance_after = db.pool._second_look_after = 0.0
+    if db.dialect == "mysql":
+        number = db.value("select connection_id()")
+        with connect(url) as other:
+            other.execute(f"kill {number}")
+    else:
+        number = db.value("select pg_backend_pid()")
+        with connect(url) as other:
+            other.query("select pg_terminate_backend(:n)", n=number)
+    until(lambda: not db.connector.glance(db.pool._idle[0].connection))
+    assert db.value("select 1") == 1
+    assert db.statistics().discarded == 1
+
+
+def test_a_server_that_falls_silent(server: Any, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the middle of a statement, for longer than it should take: it is given up, by greenlets and threads."""
+    module = importlib.import_module(f"service_utils.db.{urlsplit(url).scheme}")
+    monkeypatch.setattr(module, "GRACE", 0.1)
+    with connect(url, statement_timeout=0.1) as db:
+        if db.dialect == "mysql":
+            db.value("select 1")
+            frozen = server.process.pid
+        else:
+            frozen = db.value("select pg_backend_pid()")
+        os.kill(frozen, signal.SIGSTOP)
+        try:
+            with pytest.raises(StatementTimeout, match="said nothing"):
+                gevent.spawn(db.value, "select 2").get()
+        finally:
+            os.kill(frozen, signal.SIGCONT)
+        assert db.statistics().discarded == 1
+        assert db.value("select 3") == 3
+
+
+def test_the_child_of_a_fork_has_connections_of_its_own(db: Database) -> None:
+    name = "connection_id()" if db.dialect == "mysql" else "pg_backend_pid()"
+    with db.transaction() as tx:
+        mine = tx.value(f"select {name}")
+
+        def child() -> None:
+            with pytest.raises(LeaseOver):
+                tx.query("select 1")
+            assert in_thread(lambda: db.value(f"select {name}")).result(PATIENCE) != mine
+            db.close()
+
+        assert ended_well(in_child(child))
+        assert tx.value(f"select {name}") == mine
+    assert db.value(f"select {name}") == mine
 
 
 def test_two_users_of_one_server_never_share(server: Any, db: Database, url: str) -> None:

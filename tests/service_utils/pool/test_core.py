@@ -350,6 +350,31 @@ def test_a_suspicious_one_is_asked_whether_it_is_alive(things: Things, clock: Cl
             lease.release()
 
 
+def test_a_glance_tells_of_one_that_was_closed(clock: Clock) -> None:
+    class Seen(Things):
+        def glance(self, connection: Thing) -> bool:
+            glances.append(connection.number)
+            return not connection.dead
+
+    glances: list[int] = []
+    things = Seen()
+    with Pool(things, size=2, glance_after=1, check_after=30, jitter=0) as pool:
+        pool.acquire().release()
+        pool.acquire().release()
+        assert not glances
+        clock.now += 2
+        pool.acquire().release()
+        assert (glances, things.checks) == ([0], 0)
+        things.made[0].dead = True
+        clock.now += 2
+        with pool.acquire() as thing:
+            assert thing.number == 1
+        assert (glances, things.checks) == ([0, 0], 1)
+        pool.suspect()
+        pool.acquire().release()
+        assert (len(glances), things.checks) == (2, 2), "a suspicious one is asked"
+
+
 def test_one_that_broke_makes_the_idle_ones_suspicious(things: Things) -> None:
     with Pool(things, size=2) as pool:
         first, second = pool.acquire(), pool.acquire()
