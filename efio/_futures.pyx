@@ -181,6 +181,7 @@ cdef class BaseFuture:
         cdef Waiter w = Waiter()
         if self.state >= CANCELLED:
             return True
+        w.looks = True  # a worker wakes the one who waits for its last result after it has let go of the interpreter
         waitlist_append(&self.waiting, w)
         try:
             w.wait_until(deadline)

@@ -30,6 +30,7 @@ cdef extern from "efio/native/parking.h" nogil:
     bint efio_parker_is_woken(const efio_parker *p)
     bint efio_park_begin(efio_parker *p, efio_mailbox *mailbox)
     bint efio_park_leave(efio_parker *p)
+    void efio_park_look(efio_parker *p)
     efio_parked efio_park_sleep(efio_parker *p, uint64_t deadline_ns)
     uint32_t efio_unpark_begin(efio_parker *p)
     void efio_unpark_thread(efio_parker *p)
@@ -68,6 +69,7 @@ cdef class Waiter:
     cdef Waiter next_asleep, prev_asleep  # in the list of its port
     cdef Waiter next, prev  # for whoever keeps a list of waiters (waitlist)
     cdef bint listed
+    cdef bint looks  # for a while before it sleeps in a thread: its waker will not hold the interpreter lock
     cdef bint starved  # for locks and queues: has been woken and found nothing
     cdef public object payload  # for whoever made it
     cpdef bint wait(self, timeout=*) except -1

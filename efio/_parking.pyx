@@ -342,6 +342,9 @@ cdef class Waiter:
         cdef efio_parked how
         if not efio_park_begin(&self.parker, NULL):
             return self._wait_again()
+        if self.looks:
+            with nogil:
+                efio_park_look(&self.parker)
         while True:
             with nogil:
                 how = efio_park_sleep(&self.parker, deadline)

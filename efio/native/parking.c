@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/futex.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <sys/syscall.h>
@@ -13,6 +14,42 @@
 
 /* The head of a mailbox that takes nothing any more. No address: each extension module has a copy of this file. */
 #define CLOSED ((efio_parker *)1)
+
+#define SPIN_NS 15000u /* about what a wake-up costs on a virtual CPU that sleeps */
+#define CREDIT  8      /* fruitless spins in a row after which it is not worth it ... */
+#define RETRY   64u    /* ... but for one in so many sleeps */
+
+/* -1: not known yet; whether there is a CPU on which a waker could run meanwhile. */
+static _Atomic int may_spin = -1;
+
+static bool other_cpus(void)
+{
+    int known = atomic_load_explicit(&may_spin, memory_order_relaxed);
+    if (known < 0) {
+        cpu_set_t cpus;
+        known = sched_getaffinity(0, sizeof cpus, &cpus) == 0 && CPU_COUNT(&cpus) > 1;
+        atomic_store_explicit(&may_spin, known, memory_order_relaxed);
+    }
+    return known;
+}
+
+void efio_park_look(efio_parker *p)
+{
+    static _Thread_local uint32_t credit = CREDIT, sleeps;
+    if (!other_cpus() || (!credit && ++sleeps % RETRY)) return;
+    uint64_t until = efio_now_ns() + SPIN_NS;
+    do {
+        for (int i = 0; i < 16; i++) {
+            if (efio_parker_state(p) != EFIO_PARK_THREAD) {
+                credit = CREDIT;
+                return;
+            }
+            efio_spin_hint();
+        }
+        sched_yield(); /* the waker may be about to run on this CPU */
+    } while (efio_now_ns() < until);
+    if (credit) credit--;
+}
 
 efio_parked efio_park_sleep(efio_parker *p, uint64_t deadline_ns)
 {

@@ -109,6 +109,11 @@ static inline bool efio_park_leave(efio_parker *p)
     return false;
 }
 
+/* After efio_park_begin, before the first efio_park_sleep, for those who will be woken by somebody who holds nothing
+ * that they need (the interpreter lock): looks whether that happens a little while, as long as that has paid of late
+ * for this thread, since to be woken on another CPU takes long. See spin in pool.c. */
+void efio_park_look(efio_parker *p);
+
 /* Sleeps until woken or until the deadline (as efio_now_ns, or EFIO_FOREVER), after efio_park_begin.
  * EFIO_PARKED_INTERRUPTED: a signal handler ran; sleep again or leave. After a timeout call efio_park_leave. */
 efio_parked efio_park_sleep(efio_parker *p, uint64_t deadline_ns);

@@ -5,12 +5,16 @@
 #include <errno.h>
 #include <limits.h>
 #include <linux/futex.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #define CALLED   0x10000u
 #define SLEEPERS 0xffffu
+#define SPIN_NS  20000u /* about what a wake-up costs on a virtual CPU that sleeps */
+#define CREDIT   8u     /* fruitless spins in a row after which it is not worth it ... */
+#define RETRY    64u    /* ... but for one in so many rests */
 #define NATIVE   1u /* in the ring, beside the pointer: the job has `run`; may be read when the job is gone already */
 
 efio_pool *efio_pool_new(uint32_t capacity)
@@ -32,6 +36,11 @@ efio_pool *efio_pool_new(uint32_t capacity)
     atomic_init(&p->epoch, 0);
     atomic_init(&p->entering, 0);
     atomic_init(&p->closed, false);
+    atomic_init(&p->spinning, 0);
+    cpu_set_t cpus;
+    p->may_spin = sched_getaffinity(0, sizeof cpus, &cpus) == 0 && CPU_COUNT(&cpus) > 1;
+    p->spin_credit = CREDIT;
+    p->rests = 0;
     atomic_init(&p->taken, 0);
     atomic_init(&p->ran, 0);
     atomic_init(&p->calls, 0);
@@ -61,7 +70,8 @@ static void wake(efio_pool *p, int n)
 /* Calls one sleeper, unless one is on its way. The caller has just published a job, or seen one. */
 static void call(efio_pool *p)
 {
-    atomic_thread_fence(memory_order_seq_cst); /* partner: the fence in rest */
+    atomic_thread_fence(memory_order_seq_cst); /* partners: the fences in rest and spin */
+    if (atomic_load_explicit(&p->spinning, memory_order_relaxed)) return;
     uint32_t idle = atomic_load_explicit(&p->idle, memory_order_relaxed);
     do {
         if (!(idle & SLEEPERS) || (idle & CALLED)) return;
@@ -92,6 +102,35 @@ static bool ended(efio_pool *p)
 {
     return atomic_load_explicit(&p->closed, memory_order_seq_cst) &&
            atomic_load_explicit(&p->entering, memory_order_seq_cst) == 0;
+}
+
+/* Looks for a job a little while before it sleeps, so that jobs that come one by one need no system call: one worker at
+ * a time, and only as long as that pays (A. Karlin et al., "Empirical studies of competitive spinning for a
+ * shared-memory multiprocessor", 1991). True: there may be a job. */
+static bool spin(efio_pool *p)
+{
+    uint32_t none = 0;
+    if (!p->may_spin || atomic_load_explicit(&p->spinning, memory_order_relaxed) ||
+        !atomic_compare_exchange_strong_explicit(&p->spinning, &none, 1, memory_order_acq_rel, memory_order_relaxed))
+        return false;
+    bool worth_it = p->spin_credit || ++p->rests % RETRY == 0;
+    if (worth_it) {
+        uint64_t until = efio_now_ns() + SPIN_NS;
+        while (!efio_ring_ready(p->ring) && !atomic_load_explicit(&p->closed, memory_order_relaxed) &&
+               efio_now_ns() < until) {
+            for (int i = 0; i < 16 && !efio_ring_ready(p->ring); i++) efio_spin_hint();
+            sched_yield(); /* who submits may be about to run on this CPU */
+        }
+        if (efio_ring_ready(p->ring))
+            p->spin_credit = CREDIT;
+        else if (p->spin_credit)
+            p->spin_credit--;
+    }
+    atomic_store_explicit(&p->spinning, 0, memory_order_release); /* partner: the acquire above */
+    atomic_thread_fence(memory_order_seq_cst);                    /* partner: the fence in call */
+    bool ready = efio_ring_ready(p->ring);
+    if (ready && efio_ring_size(p->ring) > 1) call(p); /* who submitted meanwhile has called nobody; one is ours */
+    return ready;
 }
 
 /* Sleeps until there may be a job. False: there will be none. */
@@ -213,6 +252,7 @@ bool efio_pool_await(efio_pool *p, efio_job **job)
             continue;
         }
         if (slept) efio_pool_arrive(p);
+        if (spin(p)) continue;
         slept = true;
         if (!rest(p)) return false;
     }

@@ -49,11 +49,14 @@ typedef struct {
     EFIO_ALIGNED _Atomic uint32_t epoch;    /* the futex of the sleepers; grows with each call */
     EFIO_ALIGNED _Atomic uint32_t entering; /* submitters between their look at closed and their push */
     _Atomic bool closed;
-    EFIO_ALIGNED _Atomic uint64_t taken;   /* statistics */
-    _Atomic uint64_t ran;                  /* jobs with `run` that have been run */
-    _Atomic uint64_t calls;                /* statistics: system calls that woke a worker */
-    EFIO_ALIGNED _Atomic uint32_t wanting; /* how many are in the list; changed under the mutex */
-    pthread_mutex_t mutex;                 /* of the list: who comes here waits anyhow */
+    EFIO_ALIGNED _Atomic uint32_t spinning; /* 1: a worker looks for jobs, and need not be called */
+    bool may_spin;                          /* there is a CPU for it */
+    uint32_t spin_credit, rests;            /* whoever is spinning: how well that has paid of late; see spin */
+    EFIO_ALIGNED _Atomic uint64_t taken;    /* statistics */
+    _Atomic uint64_t ran;                   /* jobs with `run` that have been run */
+    _Atomic uint64_t calls;                 /* statistics: system calls that woke a worker */
+    EFIO_ALIGNED _Atomic uint32_t wanting;  /* how many are in the list; changed under the mutex */
+    pthread_mutex_t mutex;                  /* of the list: who comes here waits anyhow */
     efio_room *first, *last;
     efio_ring *ring;
 } efio_pool;

@@ -429,7 +429,19 @@ def test_wake_from_a_native_thread_without_the_interpreter_lock(tmp_path: Path) 
     root = Path(__file__).parents[2]
     library = tmp_path / "waker.so"
     subprocess.run(
-        ["cc", "-shared", "-fPIC", "-O1", f"-I{root}", f"-I{root}/efio/native", source, "-o", library, "-pthread"],
+        [
+            "cc",
+            "-shared",
+            "-fPIC",
+            "-O1",
+            "-D_GNU_SOURCE",
+            f"-I{root}",
+            f"-I{root}/efio/native",
+            source,
+            "-o",
+            library,
+            "-pthread",
+        ],
         check=True,
     )
     wake = ctypes.PyDLL(str(library)).wake_in_thread  # PyDLL: this thread keeps the interpreter lock meanwhile
