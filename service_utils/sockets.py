@@ -2,9 +2,8 @@
 
 gevent's sockets belong to the hub in which they were made, so a pool cannot hand them to a thread with another one.
 These wait as ``Waits`` does. They have what protocol libraries ask of a socket that they are given: ``sendall``,
-``recv``,
-``recv_into``, ``makefile``, ``settimeout``, ``close``. Timeouts are in seconds; TimeoutError when one is over,
-ConnectionError and the like from the system.
+``recv``, ``recv_into``, ``makefile``, ``settimeout``, ``close``. Timeouts are in seconds; TimeoutError when one is
+over, ConnectionError and the like from the system.
 """
 
 from __future__ import annotations

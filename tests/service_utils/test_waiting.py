@@ -1,0 +1,93 @@
+"""Waiting for descriptors: in greenlets of several hubs and in threads, one after the other."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+
+import gevent
+import pytest
+from flows import PATIENCE, in_thread
+
+from service_utils.waiting import READ, WRITE, Waits, in_greenlet, poll
+
+
+@pytest.fixture
+def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        yield ours, theirs
+
+
+def test_one_descriptor_from_several_hubs_and_threads(pair: tuple[socket.socket, socket.socket]) -> None:
+    ours, theirs = pair
+    waits = Waits(ours.fileno())
+
+    def wait() -> int:
+        return waits.wait(READ, PATIENCE)
+
+    for hub in (True, False, True):
+        waiting = in_thread(wait, hub=hub)
+        theirs.send(b"x")
+        assert waiting.result(PATIENCE) == READ
+        assert ours.recv(1) == b"x"
+    here = gevent.spawn(wait)
+    gevent.sleep(0)
+    theirs.send(b"x")
+    assert here.get() == READ
+    assert waits.wait(READ | WRITE, PATIENCE) == READ | WRITE
+    ours.recv(1)
+    assert gevent.spawn(waits.wait, READ | WRITE, PATIENCE).get() == WRITE
+    waits.close()
+    waits.close()
+
+
+@pytest.mark.parametrize("hub", [False, True])
+def test_the_time_is_limited(pair: tuple[socket.socket, socket.socket], hub: bool) -> None:
+    waits = Waits(pair[0].fileno())
+    assert in_thread(lambda: waits.wait(READ, 0.005), hub=hub).result(PATIENCE) == 0
+    assert in_thread(lambda: waits.wait(READ, 0), hub=hub).result(PATIENCE) == 0
+    assert in_thread(lambda: waits.wait(WRITE, 0.005), hub=hub).result(PATIENCE) == WRITE
+
+
+def test_a_killed_greenlet_leaves_nothing_that_wakes_it(pair: tuple[socket.socket, socket.socket]) -> None:
+    ours, theirs = pair
+    waits = Waits(ours.fileno())
+    for timeout in (None, PATIENCE):
+        waiting = gevent.spawn(waits.wait, READ, timeout)
+        gevent.sleep(0)
+        waiting.kill()
+        assert waiting.dead
+    theirs.send(b"x")
+    gevent.sleep(0.001)
+    assert gevent.spawn(waits.wait, READ, PATIENCE).get() == READ
+    waits.close()
+
+
+def test_a_switch_that_was_not_meant_is_ignored(pair: tuple[socket.socket, socket.socket]) -> None:
+    ours, theirs = pair
+    waits = Waits(ours.fileno())
+    waiting = gevent.spawn(waits.wait, READ, PATIENCE)
+    gevent.sleep(0)
+    gevent.get_hub().loop.run_callback(waiting.switch)
+    gevent.sleep(0.001)
+    assert not waiting.dead
+    theirs.send(b"x")
+    assert waiting.get() == READ
+    waits.close()
+
+
+def test_the_other_end_counts_as_something_to_read(pair: tuple[socket.socket, socket.socket]) -> None:
+    ours, theirs = pair
+    assert poll(ours.fileno(), READ, 0) == 0
+    theirs.close()
+    assert poll(ours.fileno(), READ, 0) == READ
+
+
+def test_who_can_be_switched_out() -> None:
+    assert in_thread(in_greenlet).result(PATIENCE) is False
+    assert gevent.spawn(in_greenlet).get() is True
+    seen: list[bool] = []
+    gevent.get_hub().loop.run_callback(lambda: seen.append(in_greenlet()))
+    gevent.sleep(0.001)
+    assert seen == [False], "not the hub itself"
