@@ -15,6 +15,7 @@ PRINTED = [
     r"PoolStatistics\(name='my service', .*\)\n",
     r"ann\nTrue False\nfor nobody else\n",
     r"\S+Z INFO     \[shop \d+\] shop: sold user=ann order=7 item=5\n",
+    r"ann@example.org \['order.csv'\]\n",
 ]
 
 

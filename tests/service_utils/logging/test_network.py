@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from certificates import self_signed
 
 from service_utils.logging import SyslogSink, TcpSink, network
 
@@ -88,38 +89,8 @@ def test_closing_without_a_collector(logged: Any) -> None:
     assert "Refused" in sink.statistics().error
 
 
-def certificate(folder: Path) -> Path:
-    import datetime
-    import ipaddress
-
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes
-    from cryptography.hazmat.primitives.asymmetric import ec
-    from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "collector")])
-    now = datetime.datetime.now(datetime.UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now)
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), False)
-        .sign(key, hashes.SHA256())
-    )
-    path = folder / "certificate.pem"
-    path.write_bytes(
-        made.public_bytes(Encoding.PEM) + key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    )
-    return path
-
-
 def test_tls(listener: socket.socket, logged: Any, tmp_path: Path) -> None:
-    path = certificate(tmp_path)
+    path = self_signed(tmp_path)
     server_side = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     server_side.load_cert_chain(path)
     port = listener.getsockname()[1]
@@ -156,7 +127,7 @@ def test_tls(listener: socket.socket, logged: Any, tmp_path: Path) -> None:
 
 def test_tls_of_somebody_else(listener: socket.socket, logged: Any, tmp_path: Path) -> None:
     """The certificate is one that is trusted, but for another name."""
-    path = certificate(tmp_path)
+    path = self_signed(tmp_path)
     server_side = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     server_side.load_cert_chain(path)
     sink = TcpSink("localhost", listener.getsockname()[1], tls=ssl.create_default_context(cafile=str(path)))
