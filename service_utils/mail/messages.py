@@ -163,12 +163,14 @@ def recipients_of(message: Message) -> list[str]:
 
 
 def serialise(message: Message, utf8: bool) -> bytes:
-    """The bytes that travel: CRLF, without Bcc, with Date and Message-ID. ``utf8``: headers need not be ASCII."""
+    """The bytes of a message. ``utf8``: headers need not be ASCII.
+
+    All line ends are CRLF: a lone CR or LF could be taken for one by one server and not by the next ("SMTP smuggling").
+    """
     from email.generator import BytesGenerator
 
     out = BytesIO()
     policy = _POLICY.clone(utf8=True) if utf8 else _POLICY
     generator: Any = BytesGenerator(out, mangle_from_=False, policy=policy)
     generator.flatten(message)
-    # A lone CR or LF could be taken for the end of a line by one server and not by the next ("SMTP smuggling").
-    return re.sub(rb"\r\n|\r|\n", b"\r\n", out.getvalue())
+    return out.getvalue()

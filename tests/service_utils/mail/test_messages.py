@@ -122,6 +122,16 @@ def test_addresses() -> None:
             compose(sender="ann@example.org", to=bad or [bad])
 
 
+def test_no_lone_line_ends() -> None:
+    """Of which one server would make the end of the message, and the next one would not."""
+    for kind in (Message, EmailMessage):
+        made = kind()
+        made["Content-Transfer-Encoding"] = "binary"
+        made.set_payload("a\n.\nb\r.\rMAIL FROM:<x@y>\r\n.\rc")
+        raw = serialise(made, False)
+        assert raw.count(b"\r") == raw.count(b"\n") == raw.count(b"\r\n")
+
+
 def test_folded_headers_of_messages_that_were_read() -> None:
     text = b"From: a@b\r\nSubject: one\r\n two\r\n\tthree\r\n\r\nbody"
     for policy in (email.policy.default, email.policy.compat32):
