@@ -51,6 +51,7 @@ FAILURES = frozenset({502, 503, 504})  # statuses that say that the server canno
 USER_AGENT = "evpy"
 MAX_SIZE = 64 << 20  # bytes
 _resolver = Resolver()
+Limits = tuple[int | None, int | None]  # bytes of a body: read as a whole, in pieces
 
 
 def _sleep(seconds: float) -> None:
@@ -157,7 +158,8 @@ class Client:
         One of ``content`` (bytes, text, an open file, an iterable of bytes), ``data`` (fields of a form), ``files``
         (multipart, together with ``data``) and ``json`` (anything that msgspec encodes) is the body.
         ``timeout``: seconds in all, or ``Timeouts``. ``idempotent``: whether it may be sent twice; default: as the
-        method says. ``retries``: False for none.
+        method says. ``retries``: False for none. ``max_size``: bytes of the body; what is read in pieces has no limit
+        unless this says so.
         """
         method = check_method(method)
         text = join(self.base_url, url)
@@ -180,10 +182,10 @@ class Client:
             call.trusted = call.certified = False
         call.deadline = monotonic() + timeouts.total
         policy = self.retries if retries is None or retries is True else retries or None
-        limit = self.max_size if max_size == -1 else max_size
+        limits = (self.max_size, None) if max_size == -1 else (max_size, max_size)
         self._budget.deposit()
         try:
-            return self._follow(call, self.redirects if redirects is None else redirects, policy, limit)
+            return self._follow(call, self.redirects if redirects is None else redirects, policy, limits)
         except HttpClientError as error:
             if not error.url:
                 error.url = str(call.url)
@@ -267,13 +269,13 @@ class Client:
             raise InvalidRequest(f"proxy {found}: give one that begins with http://")
         return found
 
-    def _follow(self, call: Call, redirects: int, policy: Retries | None, limit: int | None) -> Response:
+    def _follow(self, call: Call, redirects: int, policy: Retries | None, limits: Limits) -> Response:
         """Redirects."""
         history: list[Response] = []
         seen: set[tuple[str, str, str]] = set()
         while True:
             cookie = self._cookie(call) if self._any_cookies else ""
-            response = self._try(call, cookie, policy, limit)
+            response = self._try(call, cookie, policy, limits)
             if self.cookies is not None:
                 self._keep_cookies(response, call.url)
             if not (redirects and 300 < response.status < 309 and "location" in response.headers):
@@ -323,7 +325,7 @@ class Client:
                 pass
         response.close()
 
-    def _try(self, call: Call, cookie: str, policy: Retries | None, limit: int | None) -> Response:
+    def _try(self, call: Call, cookie: str, policy: Retries | None, limits: Limits) -> Response:
         """Retries and the circuit breaker."""
         attempt = 1
         while True:
@@ -334,7 +336,7 @@ class Client:
             problem: HttpClientError | None = None
             response: Response | None = None
             try:
-                response = self._exchange(origin, call, cookie, limit)
+                response = self._exchange(origin, call, cookie, limits)
             except (ConnectFailed, ConnectionLost, TimedOut) as error:
                 breaker.failure(trial)
                 problem = error
@@ -362,7 +364,7 @@ class Client:
             attempt += 1
             _sleep(pause)
 
-    def _exchange(self, origin: Origin, call: Call, cookie: str, limit: int | None) -> Response:
+    def _exchange(self, origin: Origin, call: Call, cookie: str, limits: Limits) -> Response:
         """One request, one answer. A connection that the server has closed meanwhile is replaced."""
         timeouts = call.timeouts
         while True:
@@ -376,7 +378,7 @@ class Client:
                 self._send(connection, origin, call, cookie)
                 connection.read_head(timeouts.first_byte, timeouts.read, call.deadline)
                 deadline = float("inf") if call.stream else call.deadline
-                response = Response(connection, lease, call.method, str(call.url), timeouts.read, deadline, limit)
+                response = Response(connection, lease, call.method, str(call.url), timeouts.read, deadline, *limits)
                 if not call.stream:
                     response.read()
                 elif connection.complete and not connection.chunks:

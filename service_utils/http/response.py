@@ -45,6 +45,7 @@ class Response:
         "_lease",
         "_limit",
         "_pause",
+        "_piece_limit",
         "_pieces",
         "history",
         "method",
@@ -55,7 +56,7 @@ class Response:
 
     def __init__(
         self, connection: Connection, lease: Lease[Connection], method: str, url: str,
-        pause: float, deadline: float, limit: int | None,
+        pause: float, deadline: float, limit: int | None, piece_limit: int | None,
     ) -> None:  # fmt: skip
         self.status = connection.status
         self.reason = connection.reason.decode("latin-1")
@@ -68,7 +69,8 @@ class Response:
         self._lease = lease
         self._pause = pause
         self._deadline = deadline
-        self._limit = limit
+        self._limit = limit  # of what is read as a whole
+        self._piece_limit = piece_limit  # of what is read in pieces
         self._content: bytes | None = None
         self._pieces: Iterator[bytes] | None = None
 
@@ -114,7 +116,7 @@ class Response:
                     self._content = content
                     self.close()
                     return content
-            self._content = b"".join(self.iter_bytes())
+            self._content = b"".join(self._begin(self._limit))
         return self._content
 
     @property
@@ -141,9 +143,12 @@ class Response:
         """The body, decompressed, in pieces as they come; once only, unless it was read as a whole before."""
         if self._content is not None:
             return iter([self._content] if self._content else [])
+        return self._begin(self._piece_limit)
+
+    def _begin(self, limit: int | None) -> Iterator[bytes]:
         if self._pieces is not None:
             raise ValueError(f"{self.url}: the body was read already; use .content to have it kept")
-        self._pieces = self._iterate()
+        self._pieces = self._iterate(limit)
         return self._pieces
 
     def iter_lines(self) -> Iterator[str]:
@@ -163,12 +168,12 @@ class Response:
                 coding += "," + value.decode("latin-1")
         return coding.strip(",")
 
-    def _iterate(self) -> Iterator[bytes]:
+    def _iterate(self, limit: int | None) -> Iterator[bytes]:
         coding = self._coding()
         pieces = self._raw()
         if coding:
             pieces = decode(pieces, coding)
-        limit, size = self._limit, 0
+        size = 0
         try:
             for piece in pieces:
                 size += len(piece)
