@@ -26,6 +26,7 @@ __all__ = ["emit", "emit_paced"]
 TABLE_FROM = 9  # leaves: from here on a table is faster than comparing names one after the other
 LOOP_FROM = 3  # attributes: from here on one pass over those that are there is faster than asking for each
 
+_QUICK = {"replace({})": "isprintable", "collapse({})": "isalnum"}
 _HEAD = "from schema.runtime.reading import *\n"
 
 
@@ -37,7 +38,11 @@ def text_value(f: Field, text: str, element: str) -> str:
         text = f"({text} or {f.default!r})"
     elif f.conversion.annotation in ("str", "Base64", "Hex") or f.conversion.annotation.startswith(("list", "Varied")):
         text = f"({text} or '')"
-    return read.replace("{}", text).replace("E)", f"{element})") if f.conversion.context else read.replace("{}", text)
+    if f.conversion.context:
+        return read.replace("{}", text).replace("E)", f"{element})")
+    if read in _QUICK:  # the usual case without a call
+        return f"(z if (z := {text}).{_QUICK[read]}() else {read.replace('{}', 'z')})"
+    return read.replace("{}", text)
 
 
 def element_value(f: Field, c: str) -> str:
@@ -154,7 +159,8 @@ class _ReaderSource(Source):
             elif model is not None:
                 self.content(c, model, arguments)
             given = "".join(f"{name}={value}, " for name, value in arguments.items())
-            self.line(f"return {c.name}({given}**k)" if loop else f"return {c.name}({given[:-2]})")
+            plain = f"{c.name}({given[:-2]})"
+            self.line(f"return {c.name}({given}**k) if k else {plain}" if loop else f"return {plain}")
 
     def nil(self, c: Class) -> None:
         missing = [f.name for f in c.fields if f.kind in ("element", "text", "any") and f.required]
