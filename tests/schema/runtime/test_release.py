@@ -60,7 +60,7 @@ def items(number: int) -> tuple[list[Item], weakref.WeakSet[Item]]:
 
 
 def alive_after_each_turn() -> list[int]:
-    made, alive = items(500)
+    made, alive = items(5000)
     held = Many(made)
     del made
     counts = [len(alive)]
@@ -73,9 +73,9 @@ def alive_after_each_turn() -> list[int]:
 
 def test_a_long_list_goes_bit_by_bit_under_gevent() -> None:
     counts = in_hub(alive_after_each_turn)
-    assert counts[:2] == [500, 500]  # nothing at once
-    assert len(counts) > 5
-    assert all(before - after <= 200 for before, after in itertools.pairwise(counts))
+    assert counts[:2] == [5000, 5000]  # nothing at once
+    assert len(set(counts)) > 10  # a turn of ours may see two or three slices
+    assert all(before - after <= 500 for before, after in itertools.pairwise(counts))
 
 
 def test_a_long_list_goes_bit_by_bit_under_asyncio() -> None:
