@@ -8,11 +8,17 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Generic, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, cast
 
-from efio import _peers, _shared_queue
+from efio import _peers
+from efio._impl import PYTHON
 from efio._peers import Memory
 from efio.segments import Segment, reduce
+
+if TYPE_CHECKING or not PYTHON:
+    from efio import _shared_queue
+else:
+    from efio._pure import shared_queue as _shared_queue
 
 __all__ = ["SharedQueue", "SharedQueueStatistics"]
 

@@ -11,11 +11,17 @@ import pickle
 import weakref
 from collections.abc import ItemsView, Iterator, MutableMapping, ValuesView
 from dataclasses import dataclass
-from typing import Any, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
-from efio import _peers, _shared_values
+from efio import _peers
+from efio._impl import PYTHON
 from efio._peers import Memory
 from efio.segments import Segment, reduce
+
+if TYPE_CHECKING or not PYTHON:
+    from efio import _shared_values
+else:
+    from efio._pure import shared_values as _shared_values
 
 __all__ = ["SharedCounters", "SharedMap", "SharedMapStatistics", "SharedMemory"]
 
@@ -52,6 +58,8 @@ class _Shared:
         self._place = place
         self._closed = False
         self._attach(segment.memory)
+        if PYTHON:
+            cast("Any", self)._core.segment = segment  # whose file the twins lock
         _known[id(self)] = self
 
     def _attach(self, memory: Memory) -> None:

@@ -22,6 +22,8 @@ SUITES = [
     "test_os.py",
     "test_futures.py",
     "test_pool.py",
+    "test_shared_queue.py",
+    "test_shared_values.py",
     "codecs",
 ]  # what tests both, by EFIO_IMPL
 
