@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar, overload
 
 from service_utils.db.errors import NoRow, RowError, TooManyRows
 from service_utils.db.explain import explaining, table
@@ -13,6 +13,8 @@ from service_utils.sql import Macros
 from service_utils.sql.plans import Parameters, plan
 
 __all__ = ["Queries"]
+
+T = TypeVar("T")
 
 
 class Queries(ABC):
@@ -39,6 +41,12 @@ class Queries(ABC):
     @abstractmethod
     def _stream(self, text: str, values: Sequence[Any], batch: int) -> Iterator[Result]: ...
 
+    @overload
+    def query(
+        self, sql: str, params: Parameters | None = None, /, *, into: Callable[..., T], **named: Any
+    ) -> list[T]: ...
+    @overload
+    def query(self, sql: str, params: Parameters | None = None, /, **named: Any) -> list[dict[str, Any]]: ...
     def query(self, sql: str, params: Parameters | None = None, /, *, into: Any = dict, **named: Any) -> list[Any]:
         """All rows."""
         text, values = plan(sql, self.dialect, self.macros).bind(named if params is None else params)
@@ -50,11 +58,21 @@ class Queries(ABC):
         text, values = plan(sql, self.dialect, self.macros).bind(named if params is None else params)
         return self._run(text, values).affected
 
+    @overload
+    def first(
+        self, sql: str, params: Parameters | None = None, /, *, into: Callable[..., T], **named: Any
+    ) -> T | None: ...
+    @overload
+    def first(self, sql: str, params: Parameters | None = None, /, **named: Any) -> dict[str, Any] | None: ...
     def first(self, sql: str, params: Parameters | None = None, /, *, into: Any = dict, **named: Any) -> Any:
         """The first row, or None."""
         rows = self.query(sql, params, into=into, **named)
         return rows[0] if rows else None
 
+    @overload
+    def one(self, sql: str, params: Parameters | None = None, /, *, into: Callable[..., T], **named: Any) -> T: ...
+    @overload
+    def one(self, sql: str, params: Parameters | None = None, /, **named: Any) -> dict[str, Any]: ...
     def one(self, sql: str, params: Parameters | None = None, /, *, into: Any = dict, **named: Any) -> Any:
         """The only row; NoRow or TooManyRows."""
         rows = self.query(sql, params, into=into, **named)
@@ -88,6 +106,14 @@ class Queries(ABC):
         results = self._run_together(made.text, [made.bind(each)[1] for each in params])
         return [make_rows(into, result.columns, result.rows) for result in results]
 
+    @overload
+    def stream(
+        self, sql: str, params: Parameters | None = None, /, *, into: Callable[..., T], batch: int = 1000, **named: Any
+    ) -> Iterator[T]: ...
+    @overload
+    def stream(
+        self, sql: str, params: Parameters | None = None, /, *, batch: int = 1000, **named: Any
+    ) -> Iterator[dict[str, Any]]: ...
     def stream(
         self, sql: str, params: Parameters | None = None, /, *, into: Any = dict, batch: int = 1000, **named: Any
     ) -> Iterator[Any]:
