@@ -152,7 +152,7 @@ class Schema:
 
     def prepare(self) -> Schema:
         """Makes what is needed for XML now, instead of on first use: for servers, before they serve. Returns itself."""
-        self.judge  # noqa: B018 - made by being looked at
+        self.judge.prepare()
         for name in ("xml_reader", "xml_reader_paced", "xml_writer", "xml_writer_paced"):
             self.unit(name)
         return self

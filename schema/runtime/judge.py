@@ -120,9 +120,18 @@ class Judge:
     def entries(self, root: etree._Element) -> list[etree._LogEntry]:
         """What libxml2 has against a tree. Raises lxml.etree.XMLSchemaValidateError when it gives up."""
         with self._lock:
-            if self._second is None:
-                self._second = self._again()
-            return [] if self._second.validate(root) else list(self._second.error_log)
+            second = self._collector()
+            return [] if second.validate(root) else list(second.error_log)
+
+    def _collector(self) -> etree.XMLSchema:
+        if self._second is None:
+            self._second = self._again()
+        return self._second
+
+    def prepare(self) -> None:
+        """Makes what the first document with errors would have to wait for."""
+        with self._lock:
+            self._collector()
 
     def problems(self, root: etree._Element, limit: int) -> tuple[list[Problem], int]:
         """All faults of a tree up to ``limit``, and how many there are beyond."""

@@ -20,6 +20,7 @@ import pytest
 
 import schema
 from schema.codegen.package import compile_folder, compile_schema
+from schema.runtime.judge import parse
 from schema.values import Duration, XsdDate, XsdDateTime
 
 HEAD = '<xs:schema xmlns:xs="http://www.w3.org/2001/XMLSchema" xmlns:t="urn:t" targetNamespace="urn:t">'
@@ -534,7 +535,7 @@ def test_e03_nothing_is_shared_between_threads() -> None:
     wrong: list[Any] = []
 
     def work(number: int) -> None:
-        for _ in range(200):
+        for _ in range(50):
             with pytest.raises(schema.ValidationError) as caught:
                 s.from_xml(xml("<a>1</a>" * number + f"<a>x{number}</a>"))
             if [p.value for p in caught.value.errors] != [f"x{number}"]:
@@ -546,6 +547,31 @@ def test_e03_nothing_is_shared_between_threads() -> None:
     for thread in threads:
         thread.join()
     assert not wrong
+
+
+def test_e03_verdicts_of_others_do_not_get_into_the_errors(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same, step by step: another document is judged between the judging of this one and the reading of its log."""
+    s = complex_type('<xs:sequence><xs:element name="a" type="xs:int"/></xs:sequence>')
+    with pytest.raises(schema.ValidationError):
+        s.from_xml(xml("<a>first</a>"))
+    second, other = s.judge._second, parse(xml("<a>other</a>"))
+    assert second is not None
+
+    class Between:
+        @staticmethod
+        def validate(root: Any) -> bool:
+            found = second.validate(root)
+            assert not s.judge.verdict(other)
+            return found
+
+        @property
+        def error_log(self) -> Any:
+            return second.error_log
+
+    monkeypatch.setattr(s.judge, "_second", Between())
+    with pytest.raises(schema.ValidationError) as caught:
+        s.from_xml(xml("<a>mine</a>"))
+    assert [p.value for p in caught.value.errors] == ["mine"]
 
 
 def test_e04_nothing_is_printed(capfd: pytest.CaptureFixture[str]) -> None:
