@@ -16,6 +16,7 @@ PRINTED = [
     r"ann\nTrue False\nfor nobody else\n",
     r"\S+Z INFO     \[shop \d+\] shop: sold user=ann order=7 item=5\n",
     r"ann@example.org \['order.csv'\]\n",
+    r"b\"name.*'=1\+1,3.*\n\[Item\(name='tea', count=2\)\] \[Item.*'=1\+1', count=3\)\]\n{'a': \[1, 2.5, b'x'\]}\n",
 ]
 
 
