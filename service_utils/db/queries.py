@@ -9,7 +9,7 @@ from typing import Any, TypeVar, overload
 from service_utils.db.errors import NoRow, RowError, TooManyRows
 from service_utils.db.explain import explaining, table
 from service_utils.db.rows import Result, make_rows
-from service_utils.sql import Macros
+from service_utils.sql import Macros, SQLError
 from service_utils.sql.plans import Parameters, plan
 
 __all__ = ["Queries"]
@@ -49,13 +49,13 @@ class Queries(ABC):
     def query(self, sql: str, params: Parameters | None = None, /, **named: Any) -> list[dict[str, Any]]: ...
     def query(self, sql: str, params: Parameters | None = None, /, *, into: Any = dict, **named: Any) -> list[Any]:
         """All rows."""
-        text, values = plan(sql, self.dialect, self.macros).bind(named if params is None else params)
+        text, values = plan(sql, self.dialect, self.macros).bind(params if not named else _only(params, named))
         result = self._run(text, values)
         return make_rows(into, result.columns, result.rows)
 
     def execute(self, sql: str, params: Parameters | None = None, /, **named: Any) -> int:
         """How many rows were changed (or, for a query, found); -1 where that means nothing."""
-        text, values = plan(sql, self.dialect, self.macros).bind(named if params is None else params)
+        text, values = plan(sql, self.dialect, self.macros).bind(params if not named else _only(params, named))
         return self._run(text, values).affected
 
     @overload
@@ -118,7 +118,7 @@ class Queries(ABC):
         self, sql: str, params: Parameters | None = None, /, *, into: Any = dict, batch: int = 1000, **named: Any
     ) -> Iterator[Any]:
         """Row by row, ``batch`` of them in memory at a time."""
-        text, values = plan(sql, self.dialect, self.macros).bind(named if params is None else params)
+        text, values = plan(sql, self.dialect, self.macros).bind(params if not named else _only(params, named))
         for result in self._stream(text, values, batch):
             yield from make_rows(into, result.columns, result.rows)
 
@@ -135,7 +135,7 @@ class Queries(ABC):
 
     def explain(self, sql: str, params: Parameters | None = None, /, *, analyze: bool = False, **named: Any) -> str:
         """How the database would do it, in its own words; with ``analyze`` it is done (not in SQLite), and measured."""
-        text, values = plan(sql, self.dialect, self.macros).bind(named if params is None else params)
+        text, values = plan(sql, self.dialect, self.macros).bind(params if not named else _only(params, named))
         result = self._run(explaining(text, self.dialect, analyze), values)
         return table(result.columns or (), result.rows)
 
@@ -152,6 +152,12 @@ class Queries(ABC):
             **{f"v{i}": row[n] for i, n in enumerate(names)},
         }
         return self.execute(f"insert into ::table ({columns}) values ({places})", given)
+
+
+def _only(params: Parameters | None, named: Mapping[str, Any]) -> Mapping[str, Any]:
+    if params is not None:
+        raise SQLError(f"parameters are given twice: beside the first ones there is {next(iter(named))}=")
+    return named
 
 
 def _short(sql: str) -> str:

@@ -122,6 +122,7 @@ def test_what_does_not_fit_the_text_is_refused_before_the_database_is_asked(db: 
         (lambda: db.query("select ?, :a", [1]), "use one kind"),
         (lambda: db.query("select 1", [1]), "without parameters"),
         (lambda: db.query("select ::a", a="x\0"), "not a name"),
+        (lambda: db.query("select :a, :b", {"a": 1}, b=2), "given twice: .* b="),
         (lambda: db.query("select 'a"), "line 1: .* has no end"),
     ):
         with pytest.raises(SQLError, match=says):
