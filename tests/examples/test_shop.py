@@ -21,20 +21,25 @@ NOWHERE = "redis://127.0.0.1:1/0"
 
 @pytest.fixture(scope="session", autouse=True)
 def _servers(_session_leaves_nothing: None) -> Iterator[None]:
-    servers.start({"redis"} - servers.running.keys())
+    servers.start({"redis", "postgresql"})
     yield
     servers.stop()
 
 
 def shop(folder: Path, redis: str, **more: str) -> Server:
-    env = {"SHOP_DB": f"sqlite:{folder}/shop.sqlite", "SHOP_REDIS": redis, **more}
+    env = {"SHOP_DB": f"sqlite:{folder}/shop.sqlite", "SHOP_REDIS": redis} | more
     return Server(MAIN, "-w", "2" if "SHOP_STOCK" in more else "1", env=env)
 
 
-@pytest.fixture(scope="module", params=["redis", "no redis"])
+@pytest.fixture(scope="module", params=["PostgreSQL and Redis", "alone"])
 def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    url = servers.get("redis").url if request.param == "redis" else NOWHERE
-    with shop(tmp_path_factory.mktemp("shop"), url) as server:
+    folder, redis, more = tmp_path_factory.mktemp("shop"), NOWHERE, {}
+    if request.param != "alone":
+        database, cache = servers.get("postgresql"), servers.get("redis")
+        database.empty()
+        cache.empty()
+        redis, more = cache.url, {"SHOP_DB": database.url}
+    with shop(folder, redis, **more) as server:
         yield server
 
 

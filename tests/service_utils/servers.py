@@ -295,8 +295,8 @@ reasons: dict[str, str] = {}
 
 
 def start(kinds: set[str]) -> None:
-    """Starts what the tests need; what cannot be had is remembered with its reason."""
-    for kind in sorted(kinds & KINDS.keys()):
+    """Starts what the tests need and does not run yet; what cannot be had is remembered with its reason."""
+    for kind in sorted(kinds & KINDS.keys() - running.keys()):
         try:
             running[kind] = KINDS[kind]()
         except Missing as missing:
