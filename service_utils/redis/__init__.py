@@ -11,7 +11,7 @@
 """
 
 from service_utils.redis.cache import Cache, Cached
-from service_utils.redis.client import Redis, connect
+from service_utils.redis.client import Cluster, Redis, connect, connect_cluster
 from service_utils.redis.limits import Allowance, RateLimiter
 from service_utils.redis.locks import Lock, LockLost, LockTimedOut
 from service_utils.redis.sessions import Sessions
@@ -20,6 +20,7 @@ __all__ = [
     "Allowance",
     "Cache",
     "Cached",
+    "Cluster",
     "Lock",
     "LockLost",
     "LockTimedOut",
@@ -27,4 +28,5 @@ __all__ = [
     "Redis",
     "Sessions",
     "connect",
+    "connect_cluster",
 ]

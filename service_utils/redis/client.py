@@ -6,17 +6,19 @@ from collections.abc import Sequence
 from typing import Any
 
 import redis
+import redis.backoff
 import redis.connection
 import redis.maint_notifications
+import redis.retry
 import redis.sentinel
 
 from service_utils.pool import PoolStatistics
 from service_utils.redis.connection import Connections, PlainConnection, TlsConnection, UnixConnection
 
-__all__ = ["Redis", "connect"]
+__all__ = ["Cluster", "Redis", "connect", "connect_cluster"]
 
 Address = tuple[str, int]
-_CLASSES = {redis.SSLConnection: TlsConnection, redis.UnixDomainSocketConnection: UnixConnection}
+_CLASSES: dict[Any, Any] = {redis.SSLConnection: TlsConnection, redis.UnixDomainSocketConnection: UnixConnection}
 
 
 class Redis(redis.Redis):
@@ -72,6 +74,40 @@ def connect(
         kwargs |= {"host": service, "port": 0}
         return Redis(connection_pool=_Guided(sentinels, service, settings=pool, connection_class=class_, **kwargs))
     return Redis(connection_pool=Connections(settings=pool, connection_class=class_, **kwargs))
+
+
+class Cluster(redis.RedisCluster):
+    """redis-py's client of a cluster, on our pools."""
+
+    def close(self) -> None:
+        """Ends the connections to all nodes; it cannot be used any more."""
+        for node in self.get_nodes():  # type: ignore[no-untyped-call]
+            if node.redis_connection is not None:
+                node.redis_connection.connection_pool.close()
+        super().close()
+
+
+def connect_cluster(
+    url: str, *, size: int = 20, timeout: float = 5.0, pool_timeout: float = 10.0, text: bool = False, **settings: Any
+) -> Cluster:
+    """A client of a cluster, of which ``url`` is one node: redis-py's, with up to ``size`` connections to each node.
+
+    Connects at once, to learn which node has what: redis.RedisError when that fails. What is sent to a node that has
+    moved it is sent to the right one; what was lost is not sent again.
+    """
+
+    def pool(**kwargs: Any) -> Connections:
+        kwargs["connection_class"] = _CLASSES.get(kwargs.get("connection_class"), PlainConnection)
+        name = "redis://{host}:{port} (cluster)".format(**kwargs)
+        return Connections(settings={"size": size, "timeout": pool_timeout, "name": name}, **kwargs)
+
+    cluster: Any = Cluster.from_url(
+        url, connection_pool_class=pool, retry=redis.retry.Retry(redis.backoff.NoBackoff(), 0), socket_timeout=timeout,
+        socket_connect_timeout=timeout, decode_responses=text, protocol=settings.pop("protocol", 3),
+        maint_notifications_config=redis.maint_notifications.MaintNotificationsConfig(enabled=False), **settings,
+    )  # fmt: skip
+    made: Cluster = cluster
+    return made
 
 
 class _Guided(Connections):

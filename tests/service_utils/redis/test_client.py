@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import select
@@ -10,6 +11,7 @@ import ssl
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -21,7 +23,7 @@ from flows import PATIENCE, in_thread, until
 from forks import ended_well, in_child
 
 from service_utils.pool import PoolExhausted
-from service_utils.redis import Redis, connect
+from service_utils.redis import Redis, connect, connect_cluster
 
 Make = Callable[..., Redis]
 KILLS = int(os.environ.get("EVPY_KILLS", "200"))
@@ -291,6 +293,49 @@ def test_sentinel(make: Make, server: Any, sentinel: int) -> None:
     lost = make(server.url, sentinels=[("127.0.0.1", sentinel)], service="other")
     with pytest.raises(redis.ConnectionError, match="No master found for 'other'"):
         lost.ping()
+
+
+@pytest.fixture
+def cluster(server: Any, make: Make, tmp_path: Path) -> Iterator[str]:
+    """One node that has everything."""
+    url = f"redis://127.0.0.1:{servers.free_port()}"
+    flags = ["--port", url.rpartition(":")[2], "--cluster-enabled", "yes", "--save", "", "--dir", str(tmp_path)]
+    process = subprocess.Popen([server.need("redis-server"), *flags], stdout=subprocess.DEVNULL)
+    node = make(url)
+
+    def ready() -> bool:
+        try:
+            return dict(node.cluster("INFO"))["cluster_state"] == "ok"
+        except redis.ConnectionError:
+            return False
+
+    until(lambda: ready() or _give_slots(node))
+    yield url
+    process.kill()
+    process.wait()
+
+
+def _give_slots(node: Redis) -> None:
+    with contextlib.suppress(redis.RedisError):  # not there yet, or given already
+        node.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
+
+
+def test_cluster(cluster: str) -> None:
+    """Cooperative: a waiting greenlet keeps nobody else waiting."""
+    client: Any = connect_cluster(cluster, size=4)
+    try:
+        waiting = gevent.spawn(client.blpop, ["list"], timeout=PATIENCE)
+        for n in range(20):
+            client.set(f"key {n}", n)
+        assert client.mget_nonatomic([f"key {n}" for n in range(20)]) == [b"%d" % n for n in range(20)]
+        client.rpush("list", "x")
+        assert waiting.get(timeout=PATIENCE) == [b"list", b"x"]
+        with client.pipeline() as pipe:
+            assert pipe.set("a", 1).get("a").execute() == [True, b"1"]
+        pools = [node.redis_connection.connection_pool.pool for node in client.get_nodes()]
+        assert [(pool.statistics().held, pool.size) for pool in pools] == [(0, 4)]
+    finally:
+        client.close()
 
 
 def test_url_is_checked() -> None:
