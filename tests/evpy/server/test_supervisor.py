@@ -194,8 +194,9 @@ class TestStartAndStop:
         ours, theirs = os.openpty()
         evserver = Path(sys.executable).with_name("evserver")
         command = [str(evserver), "-c", "", "-b", "127.0.0.1:0", "-w", workers, str(folder / "main.py")]
-        # setsid --ctty: what a terminal emulator does
-        with subprocess.Popen(["setsid", "--ctty", *command], stdin=theirs, stderr=subprocess.PIPE) as process:
+        # what a terminal emulator does; under nohup the hang-up would be ignored
+        terminal = ["env", "--default-signal=HUP", "setsid", "--ctty"]
+        with subprocess.Popen([*terminal, *command], stdin=theirs, stderr=subprocess.PIPE) as process:
             os.close(theirs)
             assert process.stderr is not None
             log = b""
