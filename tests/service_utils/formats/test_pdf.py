@@ -83,7 +83,7 @@ def test_nothing_else_is_loaded(printer: PdfPrinter, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.settimeout(0.05)
         url = f"http://127.0.0.1:{server.getsockname()[1]}"
-        html = f"""<html><head>
+        html = f"""<html><head><title>mine</title>
             <meta http-equiv=refresh content="0;url={url}/refresh"><link rel=stylesheet href="{url}/style.css">
             <link rel=preconnect href="{url}"><link rel=prefetch href="{url}/x"><base href="file://{tmp_path}/">
             <style>@import url({url}/import.css); p {{ background: url({url}/b.png) }}</style></head>
@@ -100,6 +100,8 @@ def test_nothing_else_is_loaded(printer: PdfPrinter, tmp_path: Path) -> None:
     assert asked == []
     assert images(pdf) == 0
     assert len(boxes(pdf)) == 1
+    if printer.engine == "chromium":
+        assert b"/Title (mine)" in pdf, "the page did not go elsewhere"
 
 
 def test_one_after_the_other_and_interrupted() -> None:
