@@ -138,7 +138,7 @@ class Connection:
         stream.deadline = min(monotonic() + wait, deadline)
         received = 0
         while True:
-            data = stream.receive()
+            data = stream.receive(received > 0)
             if not data:
                 raise ConnectionLost(
                     "the server closed the connection " + ("in the middle of the head" if received else "unanswered")
@@ -160,7 +160,7 @@ class Connection:
         stream, chunks = self.stream, self.chunks
         while not chunks and not self.complete:
             stream.deadline = min(monotonic() + pause, deadline)
-            data = stream.receive(False)
+            data = stream.receive(True)
             if data:
                 self._feed(data)
             elif self.until_end:

@@ -1,12 +1,16 @@
 """Streams with a deadline: what is waited for, however often, ends at one point in time.
 
 They are those of ``service_utils.sockets``, so greenlets of any hub and plain threads may use them in turn.
+
+Many servers write head and body of an answer separately, without TCP_NODELAY: the body then waits for our
+acknowledgement of the head (Nagle's algorithm), and that waits for 40 ms in case we had something to say. So, whenever
+the rest of an answer is waited for, what has come is acknowledged at once.
 """
 
 from __future__ import annotations
 
 import ssl
-from _socket import MSG_PEEK
+from _socket import IPPROTO_TCP, MSG_PEEK, TCP_QUICKACK
 from contextlib import suppress
 from time import monotonic
 
@@ -32,14 +36,15 @@ class PlainStream(Stream):
         if left <= 0 or not self._waits.wait(events, left):
             raise TimeoutError
 
-    def receive(self, expected: bool = True) -> bytes:
-        """At least a byte, none at the end. ``expected``: nothing is there yet, presumably."""
-        if expected:
+    def receive(self, begun: bool = False) -> bytes:
+        """At least a byte, none at the end. ``begun``: something of the answer has come."""
+        if not begun:  # nothing is there yet, presumably
             self._wait(READ)
         while True:
             try:
                 return self._raw.recv(CHUNK)
             except BlockingIOError:
+                self._raw.setsockopt(IPPROTO_TCP, TCP_QUICKACK, 1)
                 self._wait(READ)
 
     def send(self, data: bytes | memoryview) -> None:
@@ -77,16 +82,20 @@ class SecureStream(TlsStream):
 
     def __init__(self, plain: PlainStream, context: ssl.SSLContext, server_hostname: str) -> None:
         self.deadline = plain.deadline
+        self._begun = False
         super().__init__(plain, context, server_hostname)
         self._buffer = bytearray(CHUNK)
 
     def _wait(self, events: int) -> None:
+        if self._begun:
+            self._raw.setsockopt(IPPROTO_TCP, TCP_QUICKACK, 1)
         left = self.deadline - monotonic()
         if left <= 0 or not self._waits.wait(events, left):
             raise TimeoutError
 
-    def receive(self, expected: bool = True) -> bytes:
-        """At least a byte, none at the end."""
+    def receive(self, begun: bool = False) -> bytes:
+        """As above."""
+        self._begun = begun
         count = self.recv_into(self._buffer)
         return bytes(memoryview(self._buffer)[:count])
 

@@ -31,7 +31,7 @@ class Pieces:
     def __init__(self, pieces: list[bytes]) -> None:
         self.pieces = [piece for piece in pieces if piece]
 
-    def receive(self, expected: bool = True) -> bytes:
+    def receive(self, begun: bool = False) -> bytes:
         return self.pieces.pop(0) if self.pieces else b""
 
     def close(self) -> None:
