@@ -53,6 +53,8 @@ def connect(host: str, port: int, timeout: float) -> Stream:
             stream._connect(address)
         except OSError as error:
             stream.close()
+            if stream.interruption is error:
+                raise
             problem = error
         except BaseException:
             stream.close()
@@ -73,11 +75,19 @@ class Stream:
         self._raw = raw
         self._waits = Waits(raw.fileno())
         self.timeout: float | None = None  #: of each wait
+        #: What was raised into the greenlet while it waited here (a deadline of evpy is a TimeoutError, too): libraries
+        #: may have taken it for an error of the socket. Who calls them raises it again.
+        self.interruption: BaseException | None = None
 
     def _wait(self, events: int) -> None:
         if self._raw.fileno() < 0:
             raise OSError("the socket was closed")
-        if not self._waits.wait(events, self.timeout):
+        try:
+            ready = self._waits.wait(events, self.timeout)
+        except BaseException as error:
+            self.interruption = error
+            raise
+        if not ready:
             raise TimeoutError(f"nothing happened for {self.timeout:.3g} s")
 
     def _connect(self, address: Any) -> None:

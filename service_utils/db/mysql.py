@@ -25,6 +25,7 @@ import pymysql.cursors
 from pymysql.constants import CLIENT
 
 from efio import default_pool
+from evpy.errors import EvpyError
 from service_utils.db.errors import ConcurrentUse, DatabaseError, error_for
 from service_utils.db.rows import Result
 from service_utils.db.session import Options, Session, SessionConnector
@@ -70,7 +71,8 @@ class MysqlSession(Session):
         self.settings = connector.settings
         self.connection = connection
         self.mariadb = "MariaDB" in connection.server_version
-        self._port = connection._sock.local_port
+        self._stream = connection._sock  # also after the driver has closed and forgotten it
+        self._port = self._stream.local_port
         self._busy = False
         self._interrupted = False
         self._streaming = False
@@ -111,6 +113,9 @@ class MysqlSession(Session):
             yield
         except pymysql.MySQLError as error:
             self._busy = self.connection._sock is None
+            if self._stream.interruption is not None:
+                self._interrupted = True
+                raise self._stream.interruption from None
             raise _translated(error) from error
         except BaseException:
             self._interrupted = True
@@ -244,11 +249,15 @@ class MysqlConnector(SessionConnector):
         try:
             stream = connect(address.host, address.port, timeout)
         except OSError as error:
+            if isinstance(error, EvpyError):  # a deadline of evpy is a TimeoutError
+                raise
             raise error_for("08001", f"cannot connect to {self.name}: {error}", "mysql") from error
         try:
             stream.timeout = timeout
             connection.connect(stream)
         except pymysql.MySQLError as error:
+            if (interruption := _interruption(error)) is not None:
+                raise interruption from None
             raise _translated(error, connecting=True) from error
         except BaseException:
             stream.close()
@@ -317,6 +326,14 @@ def _adapt(value: Any) -> Any:
     if isinstance(value, dict | list | tuple):
         return msgspec.json.encode(value).decode()
     return value
+
+
+def _interruption(error: BaseException) -> BaseException | None:
+    """A deadline of evpy that the driver took for an error of its socket."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, EvpyError):
+        cause = getattr(cause, "original_exception", None) or cause.__context__
+    return cause
 
 
 def _translated(error: Exception, connecting: bool = False) -> DatabaseError:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import math
+from _socket import gaierror
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from time import monotonic
@@ -447,7 +448,7 @@ class PostgresqlConnector(SessionConnector):
             # libpq would ask the resolver itself, and block the hub meanwhile.
             try:
                 addresses = list(dict.fromkeys(str(address[0]) for _, address in resolve(host, port)))
-            except OSError as error:
+            except gaierror as error:
                 raise error_for(
                     "08001", f"the name {host!r} of the server cannot be resolved: {error}", "postgresql"
                 ) from error

@@ -14,6 +14,7 @@ import gevent
 import pytest
 from flows import PATIENCE, in_thread
 
+from evpy.errors import DeadlineExceeded
 from service_utils import sockets
 from service_utils.sockets import Stream, TlsContext, TlsStream
 
@@ -84,6 +85,22 @@ def test_timeouts_and_the_end() -> None:
         stream.timeout = PATIENCE
         with contextlib.suppress(ConnectionError):  # unread data make a reset of the end
             assert stream.recv(1) == b""
+        stream.close()
+
+
+def test_a_deadline_is_no_error_of_the_socket() -> None:
+    """Though it is a TimeoutError: whoever catches OSError finds out by ``interruption``."""
+    with listening(echo) as port:
+        stream = sockets.connect("127.0.0.1", port, PATIENCE)
+        deadline = DeadlineExceeded()
+
+        def wait() -> None:
+            with gevent.Timeout(0.005, deadline):
+                stream.recv(1)
+
+        with pytest.raises(DeadlineExceeded):
+            gevent.spawn(wait).get()
+        assert stream.interruption is deadline
         stream.close()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 import threading
+from contextvars import copy_context
 from typing import Any
 
 import gevent
@@ -64,6 +65,10 @@ def test_within_the_block_the_database_means_the_transaction(db: Database) -> No
         add(tx, 1)
         seen = gevent.spawn(lambda: (ids(db), db._current())).get()
         assert seen == ([], None), "another greenlet is not in it"
+        heir = gevent.Greenlet(db._current)
+        heir.gr_context = copy_context()  # as evpy does it for what a handler spawns
+        heir.start()
+        assert heir.get() is None, "not even one that has inherited the context"
         assert in_thread(lambda: ids(db)).result(PATIENCE) == []
     assert ids(db) == [1]
 
@@ -212,8 +217,6 @@ class FakeRequest:
 
 
 def test_what_a_handler_leaves_open_ends_with_its_request(db: Database, caplog: pytest.LogCaptureFixture) -> None:
-    from contextvars import copy_context
-
     from evpy.http import request as request_module
 
     kept: list[Any] = []
