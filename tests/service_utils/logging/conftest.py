@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -34,7 +31,3 @@ def logged() -> Iterator[Logged]:
     root.setLevel(level)
     for name in ("shop", "shop.db"):
         logging.getLogger(name).setLevel(logging.NOTSET)
-
-
-def entries(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text().splitlines()]

@@ -6,6 +6,7 @@ import base64
 import pickle
 import socket
 import ssl
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -216,15 +217,18 @@ def test_servers_that_fail(scripted: Callable[..., int]) -> None:
         while True:
             connection.sendall(b"220-" + b"x" * 1000 + b"\r\n")
 
-    for function, says in (
-        (closes, "cannot be reached"),
-        (lambda c: c.sendall(b"554 go away\r\n"), "go away"),
-        (lambda c: c.sendall(b"what?\r\n"), "does not want to talk"),
-        (lambda c: None, "the time|nothing happened|Connection unexpectedly"),
-        (floods, "says more than"),
-        (lambda c: c.sendall(b"220 " + b"x" * 20_000), "Line too long|does not want"),
+    for function, says, patience in (
+        (closes, "cannot be reached", 20),
+        (lambda c: c.sendall(b"554 go away\r\n"), "go away", 20),
+        (lambda c: c.sendall(b"what?\r\n"), "does not want to talk", 20),
+        (lambda c: None, "the time|nothing happened|Connection unexpectedly", 0.3),
+        (floods, "says more than", 20),
+        (lambda c: c.sendall(b"220 " + b"x" * 20_000), "Line too long|does not want", 20),
     ):
-        with plain(scripted(function), timeout=0.3) as mailer, pytest.raises(MailUnavailable, match=says) as caught:
+        with (
+            plain(scripted(function), timeout=patience) as mailer,
+            pytest.raises(MailUnavailable, match=says) as caught,
+        ):
             mailer.send(MESSAGE)
         assert caught.value.temporary
     with plain(free_port()) as mailer, pytest.raises(MailUnavailable, match="refused"):
@@ -286,12 +290,14 @@ def test_a_kept_connection_that_has_ended(scripted: Callable[..., int], way: str
 def test_interrupted(scripted: Callable[..., int]) -> None:
     """The connection in the middle of a message is ended, and never given to the next one."""
     count = 0
+    reached = threading.Event()
 
     def server(connection: socket.socket) -> None:
         nonlocal count
         count += 1
         if count == 1:
             conversation(connection, [b"250 hi\r\n", b"250 ok\r\n"]).readline()
+            reached.set()
             return
         file = conversation(connection, [b"250 hi\r\n", b"250 ok\r\n", b"250 ok\r\n", b"354 go\r\n"])
         while file.readline() != b".\r\n":
@@ -300,8 +306,8 @@ def test_interrupted(scripted: Callable[..., int]) -> None:
 
     with plain(scripted(server), size=1) as mailer:
         sending = gevent.spawn(mailer.send, MESSAGE)
-        with gevent.Timeout(0.2, False):
-            sending.join()
+        while not reached.is_set():
+            gevent.sleep(0.001)
         sending.kill()
         assert gevent.spawn(mailer.send, MESSAGE).get().answer == "second"
         assert (mailer.statistics().discarded, mailer.statistics().connected) == (1, 2)

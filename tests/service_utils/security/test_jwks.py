@@ -180,9 +180,10 @@ def served() -> Iterator[tuple[str, list[str]]]:
 def test_over_http(served: tuple[str, list[str]]) -> None:
     base, asked = served
     assert RemoteKeySet(f"{base}/keys").find("one").kid == "one"
-    for path in ("/moved", "/silent", "/slow"):
-        before = time.monotonic()
+    for path, timeout in (("/moved", 20), ("/silent", 0.3), ("/slow", 0.3)):
         with pytest.raises(KeysUnavailable):
-            RemoteKeySet(base + path, timeout=0.3).find("one")
-        assert time.monotonic() - before < 60
-    assert asked == ["/keys", "/moved", "/silent", "/slow"]
+            RemoteKeySet(base + path, timeout=timeout).find("one")
+    deadline = time.monotonic() + 60
+    while len(asked) < 4 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert sorted(asked) == ["/keys", "/moved", "/silent", "/slow"]
