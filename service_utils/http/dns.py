@@ -5,6 +5,9 @@ up. It has no deadline and blocks a thread, so it runs on ``efio.default_pool()`
 a deadline of its own, and not more than ``MAX_LOOKUPS`` run at a time. Many who ask for the same name at the same time
 share one lookup. The answer is kept for ``ttl`` seconds (the system does not tell the record's own), a failure for
 ``negative_ttl``; an old answer is better than a failure for ``stale`` seconds.
+
+Tried and dropped: gevent's binding of c-ares (26.9). It belongs to one hub, and its channels raise errors nobody can
+catch when that hub has been destroyed. ``Resolver(lookup)`` takes any other lookup.
 """
 
 from __future__ import annotations

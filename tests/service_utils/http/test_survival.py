@@ -465,6 +465,16 @@ def test_happy_eyeballs(serve: Serve, make: Make) -> None:
     assert lookups == ["one.invalid", "two.invalid", "three.invalid", "none.invalid"]
 
 
+def test_lookups_of_names(serve: Serve, make: Make) -> None:
+    """From /etc/hosts, in greenlets and threads; and names that are none."""
+    peer = serve(lambda seen: answer(seen.fields["host"]))
+    client = make(resolver=http.Resolver(), retries=None)
+    ask = lambda: client.get(f"http://localhost:{peer.port}/").text  # noqa: E731
+    assert ask() == in_thread(ask, hub=True).result(PATIENCE) == f"localhost:{peer.port}"
+    with pytest.raises(http.ConnectFailed):
+        client.get(f"http://{'x' * 64}.invalid/")
+
+
 def test_old_addresses_are_better_than_none() -> None:
     now = [0.0]
     results: list[Any] = [[(2, ("127.0.0.1", 1))], OSError("down"), OSError("down"), [(2, ("127.0.0.2", 1))]]
