@@ -190,8 +190,10 @@ class TlsStream(Stream):
         view = memoryview(buffer).cast("B")
         try:
             return int(self._do(self._tls.read, size or len(view), view))
-        except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
+        except ssl.SSLZeroReturnError:
             return 0
+        except ssl.SSLEOFError:  # RFC 8446, section 6.1: anybody on the way could have cut it off here
+            raise ConnectionResetError("the connection ended without a TLS close_notify: data may be missing") from None
 
     def sendall(self, data: Any) -> None:
         view = memoryview(data).cast("B")

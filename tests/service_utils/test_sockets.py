@@ -12,11 +12,12 @@ from pathlib import Path
 
 import gevent
 import pytest
+from certificates import self_signed, server_context
 from flows import PATIENCE, in_thread
 
 from evpy.errors import DeadlineExceeded
 from service_utils import sockets
-from service_utils.sockets import Stream, TlsContext, TlsStream
+from service_utils.sockets import Stream, TlsContext, TlsStream, connect
 
 BIG = bytes(range(256)) * 8000  # 2 MB: more than the buffers of the system
 
@@ -177,3 +178,34 @@ def test_certificates_are_verified(certificate: Path, trusted: bool, name: str) 
         with pytest.raises(ssl.SSLCertVerificationError):
             context.wrap_socket(plain, server_hostname=name)
         plain.close()
+
+
+@pytest.mark.parametrize("polite", [True, False])
+def test_tls_that_is_cut_off_is_no_end(tmp_path: Path, polite: bool) -> None:
+    """RFC 8446, section 6.1: without close_notify, what has come may not be all."""
+    context = server_context(self_signed(tmp_path))
+
+    def serve() -> None:
+        accepted, _ = listener.accept()
+        secure = context.wrap_socket(accepted, server_side=True)
+        secure.sendall(b"half")
+        if polite:
+            with contextlib.suppress(OSError):
+                secure.unwrap()
+        secure.close()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve)
+        thread.start()
+        trusting = ssl.create_default_context()
+        trusting.check_hostname, trusting.verify_mode = False, ssl.CERT_NONE
+        stream = TlsStream(connect("127.0.0.1", listener.getsockname()[1], 10), trusting, None)
+        stream.timeout = 10
+        assert stream.recv(100) == b"half"
+        if polite:
+            assert stream.recv(100) == b""
+        else:
+            with pytest.raises(ConnectionResetError, match="close_notify"):
+                stream.recv(100)
+        stream.close()
+        thread.join()
