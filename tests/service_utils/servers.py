@@ -20,16 +20,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from serving import free_port
 
 PASSWORD = "s3cret/%@: pass"
 DEBIAN = {"postgresql": "postgresql", "mysql": "mariadb-server", "redis": "redis-server"}
 START_TIMEOUT = 60.0  # seconds
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
 
 
 def program(*names: str) -> str | None:

@@ -13,8 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from serving import Client, Server
-from serving.server import free_port
+from serving import Client, Server, free_port
 
 APP = """
 import gevent

@@ -14,7 +14,7 @@ import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult, Envelope, Session
 from certificates import self_signed, server_context
-from serving.server import free_port
+from serving import free_port
 
 
 class Box:

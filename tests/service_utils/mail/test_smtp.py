@@ -12,7 +12,7 @@ from typing import Any
 
 import gevent
 import pytest
-from serving.server import free_port
+from serving import free_port
 
 from service_utils.mail import (
     BadMessage,

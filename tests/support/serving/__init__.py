@@ -6,6 +6,7 @@ stopped as it should. ``Client`` speaks bytes, so that a test can send what no H
 
 from serving.client import Answer, Client, exchange
 from serving.load import Load
-from serving.server import Server, free_port
+from serving.ports import free_port
+from serving.server import Server
 
 __all__ = ["Answer", "Client", "Load", "Server", "exchange", "free_port"]
