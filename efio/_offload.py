@@ -10,22 +10,15 @@ that no buffer and no descriptor is used any more when its owner goes on.
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 from efio import pool as pools
+from efio._gevent import in_greenlet
 
 __all__ = ["call", "call_async", "in_greenlet"]
 
 T = TypeVar("T")
-
-
-def in_greenlet() -> bool:
-    """Whether the caller can be switched out: it is a greenlet of a hub, and not the hub."""
-    module = sys.modules.get("gevent._hub_local")
-    hub = module.get_hub_if_exists() if module is not None else None
-    return hub is not None and sys.modules["greenlet"].getcurrent() is not hub
 
 
 def call(function: Callable[..., T], *arguments: Any) -> T:

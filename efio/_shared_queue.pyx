@@ -19,8 +19,9 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from efio._parking cimport Waiter, current_hub, deadline_of, efio_now_ns
 from efio._peers cimport efio_peers, forks
 
+from efio._gevent import original
 from efio._peers import refused
-from efio._pure.parking import _original, allocate_lock
+from efio._pure.parking import allocate_lock
 from efio._queues_types import ShutDown
 
 cdef extern from "efio/native/shared_queue.h" nogil:
@@ -116,7 +117,7 @@ cdef class Bell:
                     self.wanted.release()
                 return 0
             self.running = True
-        _original("_thread", "start_new_thread")(self.run, ())
+        original("_thread", "start_new_thread")(self.run, ())
         return 0
 
     cdef int done(self, Waiter w) except -1:

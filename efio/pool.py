@@ -19,9 +19,9 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, _base
 from typing import TYPE_CHECKING, Any
 
+from efio._gevent import original
 from efio._impl import PYTHON
 from efio._pool_types import PoolStatistics
-from efio._pure.parking import _original
 
 if TYPE_CHECKING or not PYTHON:
     from efio._pool import BasePool, Core, Worker, exit_begins
@@ -46,11 +46,11 @@ class _Thread:
         self.daemon = False
         self.ident: int | None = None
         self._function: Any = function
-        self._end = _original("_thread", "allocate_lock")()
+        self._end = original("_thread", "allocate_lock")()
         self._end.acquire()
 
     def start(self) -> None:
-        self.ident = _original("_thread", "start_new_thread")(self._run, ())
+        self.ident = original("_thread", "start_new_thread")(self._run, ())
 
     def _run(self) -> None:
         function, self._function = self._function, None  # no cycle by way of the core

@@ -11,26 +11,14 @@ import select
 import sys
 from typing import Any
 
-__all__ = ["READ", "WRITE", "Waits", "hub_to_wait_on", "in_greenlet", "poll"]
+from efio._gevent import hub_to_wait_on, in_greenlet, original, sleep
+
+__all__ = ["READ", "WRITE", "Waits", "hub_to_wait_on", "in_greenlet", "poll", "poller", "sleep"]
 
 READ, WRITE = 1, 2  # as gevent's loops and psycopg have them
 _POLL = {READ: select.POLLIN, WRITE: select.POLLOUT, READ | WRITE: select.POLLIN | select.POLLOUT}
 _TIMEOUT = object()
 _modules = sys.modules
-
-
-def hub_to_wait_on() -> Any:
-    """The hub to which the caller can switch; None in a thread without one, and in the hub itself."""
-    module = _modules.get("gevent._hub_local")
-    hub = module.get_hub_if_exists() if module is not None else None
-    if hub is None or _modules["greenlet"].getcurrent() is hub:
-        return None
-    return hub
-
-
-def in_greenlet() -> bool:
-    """Whether the caller can be switched out."""
-    return hub_to_wait_on() is not None
 
 
 class Waits:
@@ -87,11 +75,17 @@ class Waits:
                     watcher.close()
 
 
+def poller() -> select.poll:
+    """poll(2) itself. gevent's would make a hub, and leave it behind, in any thread."""
+    made: select.poll = original("select", "poll")()
+    return made
+
+
 def poll(fd: int, events: int, timeout: float | None) -> int:
     """READ and WRITE as far as they are ready; an error or hang-up counts as what was waited for."""
-    poller = select.poll()
-    poller.register(fd, _POLL[events])
-    found = poller.poll(None if timeout is None else max(0, timeout) * 1000)
+    looking = poller()
+    looking.register(fd, _POLL[events])
+    found = looking.poll(None if timeout is None else max(0, timeout) * 1000)
     if not found:
         return 0
     got = found[0][1]

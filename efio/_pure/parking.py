@@ -12,21 +12,15 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from efio._gevent import original
+
 __all__ = ["Waiter", "allocate_lock", "current_flow"]
 
 NEW, ASLEEP, WOKEN, LEFT = range(4)
 
 
-def _original(module: str, name: str) -> Any:
-    """What is in a module of the standard library, unpatched."""
-    monkey = sys.modules.get("gevent.monkey")
-    if monkey is not None:
-        return monkey.get_original(module, name)
-    return getattr(__import__(module), name)
-
-
-allocate_lock: Callable[[], Any] = _original("_thread", "allocate_lock")
-_get_ident: Callable[[], int] = _original("_thread", "get_ident")
+allocate_lock: Callable[[], Any] = original("_thread", "allocate_lock")
+_get_ident: Callable[[], int] = original("_thread", "get_ident")
 
 
 def current_flow() -> object:

@@ -22,8 +22,8 @@ from queue import Empty, Full
 from typing import Any
 
 from efio import _peers
+from efio._gevent import sleep
 from efio._peers import Memory
-from efio._pure.parking import _original
 from efio._queues_types import ShutDown
 from efio.segments import Segment, locked
 
@@ -229,7 +229,7 @@ class Core:
         data, tag = self._encoded(item)
         pauses = self._pauses(block, timeout, Full)
         while not self._try_put(data, tag):
-            _sleep(next(pauses))
+            sleep(next(pauses))
 
     async def aput(self, item: Any, timeout: float | None) -> None:
         self._check()
@@ -246,7 +246,7 @@ class Core:
             data, tag = self._encoded(item)
             try:
                 while not self._try_put(data, tag):
-                    _sleep(next(pauses))
+                    sleep(next(pauses))
             except Full:
                 break
             total += 1
@@ -261,7 +261,7 @@ class Core:
             raise ValueError(f"get_many({most}): at least one message must be wanted")
         pauses = self._pauses(block, timeout, Empty)
         while not (found := self._try_get(most)):
-            _sleep(next(pauses))
+            sleep(next(pauses))
         return [self._decoded(data, tag) for data, tag in found]
 
     async def aget(self, timeout: float | None) -> Any:
@@ -270,15 +270,3 @@ class Core:
         while not (found := self._try_get(1)):
             await asyncio.sleep(next(pauses))
         return self._decoded(*found[0])
-
-
-def _sleep(seconds: float) -> None:
-    """Switches the greenlet of a hub."""
-    from efio._offload import in_greenlet
-
-    if in_greenlet():
-        import gevent
-
-        gevent.sleep(seconds)
-    else:
-        _original("time", "sleep")(seconds)

@@ -6,7 +6,6 @@ import functools
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextvars import ContextVar
-from time import sleep
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 from greenlet import getcurrent
@@ -19,7 +18,7 @@ from service_utils.db.session import Isolation, Notification, Options, Session, 
 from service_utils.db.transaction import Transaction
 from service_utils.pool import Lease, Pool, PoolStatistics
 from service_utils.sql import Macros
-from service_utils.waiting import in_greenlet
+from service_utils.waiting import sleep
 
 __all__ = ["Database"]
 
@@ -103,7 +102,7 @@ class Database(Queries):
                         if attempt == attempts:
                             error.add_note(f"given up after {attempts} attempts")
                             raise
-                    _sleep(random.uniform(pause / 2, pause))
+                    sleep(random.uniform(pause / 2, pause))
                     pause = min(LONGEST_PAUSE, pause * 2)
                 raise AssertionError("not reached")
 
@@ -213,12 +212,3 @@ class Database(Queries):
 
     def __repr__(self) -> str:
         return f"<Database {self.name}>"
-
-
-def _sleep(seconds: float) -> None:
-    if in_greenlet():
-        import gevent
-
-        gevent.sleep(seconds)
-    else:
-        sleep(seconds)

@@ -1,7 +1,5 @@
-"""PostgreSQL, by psycopg 3, which waits on the hub of whoever uses the connection.
+"""What is said over a connection to PostgreSQL: statements, pipelines, cursors, COPY, LISTEN, transactions.
 
-libpq's protocol, as psycopg has it, is a generator that says for what it waits; ``_Connection.wait`` drives it with the
-watchers of a ``Waits``. So a connection works in greenlets of any hub and in plain threads, without monkey patching.
 Statements are sent by libpq's functions directly, with psycopg's adapters for values and rows: its cursors would cost
 twice as much. What comes for the second time is prepared. What was interrupted leaves the connection in the middle of
 its protocol, which libpq tells (PQTRANS_ACTIVE): it is ended, and the server is asked to cancel what it was doing.
@@ -14,33 +12,27 @@ from __future__ import annotations
 import contextlib
 import itertools
 import math
-from _socket import gaierror
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from time import monotonic
 from typing import Any
 
 import psycopg
 from psycopg import RawCursor, RawServerCursor, pq
 from psycopg.adapt import PyFormat, Transformer
-from psycopg.conninfo import make_conninfo
 from psycopg.errors import error_from_result
 from psycopg.generators import execute
 from psycopg.rows import tuple_row
-from psycopg.types.json import JsonbDumper
 
 from efio import default_pool
 from service_utils.db.errors import DatabaseError, StatementTimeout, TransactionAborted, error_for
+from service_utils.db.postgresql_link import Link, Silence, ask_to_cancel, milliseconds, patience_for, translated
 from service_utils.db.rows import Result
-from service_utils.db.session import Notification, Options, Session, SessionConnector
-from service_utils.db.url import Address
-from service_utils.sockets import resolve
+from service_utils.db.session import Notification, Options, Session
 from service_utils.sql.plans import quote_identifier
-from service_utils.waiting import READ, WRITE, Waits, poll
+from service_utils.waiting import READ, WRITE
 
-__all__ = ["PostgresqlConnector", "PostgresqlSettings"]
+__all__ = ["PostgresqlSession"]
 
-GRACE = 5.0  # seconds that the server gets beyond the time after which it should have given up by itself
 _IDLE, _ACTIVE, _INERROR = (
     int(s) for s in (pq.TransactionStatus.IDLE, pq.TransactionStatus.ACTIVE, pq.TransactionStatus.INERROR)
 )
@@ -55,72 +47,13 @@ BATCH = 1000  # statements in one round trip
 _names = itertools.count(1)
 
 
-@dataclass(frozen=True)
-class PostgresqlSettings:
-    """Times in seconds."""
-
-    address: Address
-    statement_timeout: float | None = 60.0
-    lock_timeout: float | None = None
-    connect_timeout: float = 5.0
-
-
-class _Silence(Exception):
-    """The server has said nothing for too long."""
-
-
-class _Connection(psycopg.Connection[Any]):
-    """A psycopg connection that waits as efio does."""
-
-    waits: Waits
-    patience: float | None = None  # seconds of silence
-
-    def wait(self, gen: Any, interval: float = 0.0, timeout: float | None = None) -> Any:
-        try:
-            wanted = next(gen)
-            wait, patience = self.waits.wait, self.patience if timeout is None else timeout
-            while True:
-                ready = wait(wanted, patience)
-                if not ready:
-                    raise _Silence
-                wanted = gen.send(ready)
-        except StopIteration as end:
-            return end.value
-
-
-def _open(conninfo: str, timeout: float) -> _Connection:
-    """As Connection.connect, with our way of waiting."""
-    deadline = monotonic() + timeout
-    gen = _Connection._connect_gen(conninfo)
-    try:
-        fd, wanted = next(gen)
-        while True:
-            waits = Waits(fd)
-            try:
-                ready = waits.wait(wanted, max(0.0, deadline - monotonic()))
-            finally:
-                waits.close()
-            if not ready:
-                gen.close()
-                raise error_for("08001", f"no answer within {timeout:.3g} s", "postgresql")
-            fd, wanted = gen.send(ready)
-    except StopIteration as end:
-        connection: _Connection = end.value
-    connection.waits = Waits(connection.pgconn.socket)
-    connection._autocommit = True
-    connection.row_factory = tuple_row
-    connection.adapters.register_dumper(dict, JsonbDumper)
-    return connection
-
-
 class PostgresqlSession(Session):
     dialect = "postgresql"
 
-    def __init__(self, settings: PostgresqlSettings, connection: _Connection) -> None:
-        self.settings = settings
+    def __init__(self, statement_timeout: float | None, connection: Link) -> None:
         self.connection = connection
         self.pgconn = connection.pgconn
-        self._patience = _patience(settings.statement_timeout)
+        self._patience = patience_for(statement_timeout)
         connection.patience = self._patience
         self._cursor: Any = RawCursor(connection)
         self._transformer: Any = Transformer(connection)
@@ -131,15 +64,15 @@ class PostgresqlSession(Session):
     def _errors(self) -> Iterator[None]:
         try:
             yield
-        except (psycopg.Error, _Silence) as error:
+        except (psycopg.Error, Silence) as error:
             raise self._translated(error) from error
 
     def _translated(self, error: Exception) -> DatabaseError:
-        if isinstance(error, _Silence):
+        if isinstance(error, Silence):
             silence = StatementTimeout(f"the server has said nothing for {self.connection.patience:.3g} s")
             silence.engine, silence.sqlstate = "postgresql", "57014"
             return silence
-        return _translated(error, lost=self.pgconn.status != _OK)
+        return translated(error, lost=self.pgconn.status != _OK)
 
     def run(self, text: str, values: Sequence[Any]) -> Result:
         try:
@@ -147,7 +80,7 @@ class PostgresqlSession(Session):
             if len(results) != 1 or results[0].status not in _GOOD:
                 return self._several(results)
             return self._loaded(results[0])
-        except (psycopg.Error, _Silence) as error:
+        except (psycopg.Error, Silence) as error:
             raise self._translated(error) from error
 
     def _send(self, text: str, values: Sequence[Any]) -> list[Any]:
@@ -283,14 +216,14 @@ class PostgresqlSession(Session):
                 # The server may not read on before we do.
                 ready = wait(READ | WRITE, patience)
                 if not ready:
-                    raise _Silence
+                    raise Silence
                 if ready & READ:
                     pgconn.consume_input()
             results: list[Any] = []
             while True:
                 while pgconn.is_busy():
                     if not wait(READ, patience):
-                        raise _Silence
+                        raise Silence
                     pgconn.consume_input()
                 result = pgconn.get_result()
                 if result is None:
@@ -333,10 +266,10 @@ class PostgresqlSession(Session):
         if options.read_only:
             texts[0] += " read only"
         if options.statement_timeout is not None:
-            texts.append(f"set local statement_timeout = {_milliseconds(options.statement_timeout)}")
-            self.connection.patience = _patience(options.statement_timeout)
+            texts.append(f"set local statement_timeout = {milliseconds(options.statement_timeout)}")
+            self.connection.patience = patience_for(options.statement_timeout)
         if options.lock_timeout is not None:
-            texts.append(f"set local lock_timeout = {_milliseconds(options.lock_timeout)}")
+            texts.append(f"set local lock_timeout = {milliseconds(options.lock_timeout)}")
         self._command("; ".join(texts))
 
     def _command(self, text: str) -> None:
@@ -411,88 +344,5 @@ class PostgresqlSession(Session):
         self.connection.waits.close()
         if self.pgconn.status == _OK and self.pgconn.transaction_status == _ACTIVE:
             # Makes a connection of its own, and waits: not here.
-            default_pool().submit(_cancel, self.pgconn.get_cancel())
+            default_pool().submit(ask_to_cancel, self.pgconn.get_cancel())
         self.connection.close()
-
-
-class PostgresqlConnector(SessionConnector):
-    dialect = "postgresql"
-
-    def __init__(self, settings: PostgresqlSettings) -> None:
-        self.settings = settings
-        address = settings.address
-        self.name = f"postgresql://{address}"
-        options = []
-        if settings.statement_timeout is not None:
-            options.append(f"-c statement_timeout={_milliseconds(settings.statement_timeout)}")
-        if settings.lock_timeout is not None:
-            options.append(f"-c lock_timeout={_milliseconds(settings.lock_timeout)}")
-        given = dict(address.options)
-        if more := given.pop("options", ""):
-            options.append(more)
-        parts: dict[str, Any] = {
-            "host": address.host, "port": address.port, "user": address.user or None,
-            "password": address.password or None, "dbname": address.database or None, "gssencmode": "disable",
-            "application_name": "service_utils", "options": " ".join(options) or None,
-        }  # fmt: skip
-        try:
-            self.conninfo = make_conninfo("", **{**parts, **given})
-        except psycopg.ProgrammingError as error:
-            raise ValueError(f"{self.name}: {error}".strip()) from None
-
-    def connect(self, timeout: float) -> Session:
-        timeout = min(timeout, self.settings.connect_timeout)
-        host, port = self.settings.address.host, self.settings.address.port
-        conninfo = self.conninfo
-        if not host.startswith("/"):
-            # libpq would ask the resolver itself, and block the hub meanwhile.
-            try:
-                addresses = list(dict.fromkeys(str(address[0]) for _, address in resolve(host, port)))
-            except gaierror as error:
-                raise error_for(
-                    "08001", f"the name {host!r} of the server cannot be resolved: {error}", "postgresql"
-                ) from error
-            conninfo = make_conninfo(
-                conninfo, host=",".join([host] * len(addresses)), hostaddr=",".join(addresses), port=port
-            )  # fmt: skip
-        try:
-            return PostgresqlSession(self.settings, _open(conninfo, timeout))
-        except psycopg.Error as error:
-            raise _translated(error, lost=True, connecting=True) from error
-
-    def glance(self, connection: Session) -> bool:
-        assert isinstance(connection, PostgresqlSession)
-        return not poll(connection.pgconn.socket, READ, 0)
-
-    def is_alive(self, connection: Session, timeout: float) -> bool:
-        assert isinstance(connection, PostgresqlSession)
-        return connection.ping(timeout)
-
-
-def _cancel(cancel: Any) -> None:
-    with contextlib.suppress(psycopg.Error):
-        cancel.cancel()
-
-
-def _milliseconds(seconds: float) -> int:
-    return max(1, round(seconds * 1000))
-
-
-def _patience(timeout: float | None) -> float | None:
-    return None if timeout is None else timeout + GRACE
-
-
-def _translated(error: Exception, lost: bool, connecting: bool = False) -> DatabaseError:
-    state: str = getattr(error, "sqlstate", None) or ""
-    if not state and lost:
-        state = "08001" if connecting else "08006"
-        text = str(error)
-        if connecting and ("password authentication failed" in text or "no password supplied" in text):
-            state = "28P01"  # libpq does not tell the code of what ends a connection attempt
-        elif connecting and "too many clients" in text:
-            state = "53300"
-    diag = getattr(error, "diag", None)
-    return error_for(
-        state, str(error).strip(), "postgresql", constraint=getattr(diag, "constraint_name", None),
-        table=getattr(diag, "table_name", None), column=getattr(diag, "column_name", None),
-    )  # fmt: skip

@@ -61,7 +61,7 @@ def connector_for(
         return SqliteConnector(SqliteSettings(path, statement_timeout, lock_timeout or 5.0, read_only))
     if kind == "postgresql":
         try:
-            from service_utils.db.postgresql import PostgresqlConnector, PostgresqlSettings
+            from service_utils.db.postgresql_connector import PostgresqlConnector, PostgresqlSettings
         except ImportError as error:
             raise ImportError(f"PostgreSQL needs psycopg: pip install 'evpy[postgresql]' ({error})") from error
         address = parse_network_url(url, 5432)

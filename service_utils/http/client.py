@@ -1,64 +1,50 @@
-"""The client: redirects, retries, cookies and the circuit breaker around single exchanges."""
+"""The client: what users call, redirects and cookies. Retries are in attempts.py, single exchanges in exchange.py."""
 
 from __future__ import annotations
 
-import email.utils
 import ssl
 import sys
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from http.cookiejar import CookieJar
 from time import monotonic
 from typing import Any, Self
 
 from service_utils.http import cookies as cookie_store
-from service_utils.http.bodies import NOTHING, Body, Content, make_body
-from service_utils.http.connection import Connection
+from service_utils.http.attempts import attempt
+from service_utils.http.bodies import NOTHING, Content, make_body
 from service_utils.http.decoding import ACCEPTED
 from service_utils.http.dns import Resolver
 from service_utils.http.errors import (
-    ConnectFailed,
-    ConnectionLost,
     HttpClientError,
     InvalidRequest,
     RedirectRefused,
-    TimedOut,
 )
+from service_utils.http.exchange import Limits, exchange
 from service_utils.http.origins import Origin, Origins, Tls, basic
 from service_utils.http.policy import BreakerPolicy, Budget, Retries, Timeouts
 from service_utils.http.redirects import follow
 from service_utils.http.request import (
     IDEMPOTENT,
-    LIMITED_PART,
     Auth,
     Call,
     Fields,
+    Usual,
     auth_value,
     check_fields,
     check_method,
     encode_fields,
 )
 from service_utils.http.response import Response
-from service_utils.http.transport import EarlyAnswer
 from service_utils.http.urls import Params, Url, join, parse, with_params
 from service_utils.pool import PoolStatistics
-from service_utils.waiting import in_greenlet
 
 __all__ = ["Client"]
 
-FAILURES = frozenset({502, 503, 504})  # statuses that say that the server cannot
 USER_AGENT = "evpy"
 MAX_SIZE = 64 << 20  # bytes
 _resolver = Resolver()
-Limits = tuple[int | None, int | None]  # bytes of a body: read as a whole, in pieces
-
-
-def _sleep(seconds: float) -> None:
-    if in_greenlet():
-        sys.modules["gevent"].sleep(seconds)
-    else:
-        time.sleep(seconds)
 
 
 class Client:
@@ -107,12 +93,10 @@ class Client:
         if cookies is not False:
             self.cookies = cookie_store.make_jar() if cookies is True else cookies
         self._any_cookies = isinstance(cookies, CookieJar)
-        self._fields = check_fields(headers or {})
+        fields = check_fields(headers or {})
         if auth is not None:
-            self._fields.append(("authorization", auth_value(auth)))
-        self._names = {name for name, _ in self._fields}
-        self._secret = [field for field in self._fields if _is_secret(field[0])]
-        self._public = [field for field in self._fields if not _is_secret(field[0])]
+            fields.append(("authorization", auth_value(auth)))
+        self._usual = Usual([("user-agent", USER_AGENT), ("accept-encoding", ACCEPTED), ("accept", "*/*")], fields)
         self._tls = Tls(verify, certificate)
         self._proxy = proxy
         self._budget = Budget(retries.budget, retries.reserve) if retries is not None else Budget(0, 0)
@@ -128,9 +112,6 @@ class Client:
             return origin
 
         self._origins = Origins(make)
-        defaults = [("user-agent", USER_AGENT), ("accept-encoding", ACCEPTED), ("accept", "*/*")]
-        self._defaults = [field for field in defaults if field[0] not in self._names]
-        self._usual = encode_fields([*self._defaults, *self._fields])
 
     # --- what is asked
 
@@ -228,8 +209,6 @@ class Client:
         A request is a URL or the arguments of ``request`` in a dict (``method`` is GET unless given). The first error
         ends the others, unless ``return_exceptions`` puts it into the list.
         """
-        from functools import partial
-
         from evpy import gather
 
         calls = []
@@ -275,7 +254,8 @@ class Client:
         seen: set[tuple[str, str, str]] = set()
         while True:
             cookie = self._cookie(call) if self._any_cookies else ""
-            response = self._try(call, cookie, policy, limits)
+            once = partial(exchange, usual=self._usual, cookie=cookie, limits=limits)
+            response = attempt(call, policy, self._budget, self._origins, once)
             if self.cookies is not None:
                 self._keep_cookies(response, call.url)
             if not (redirects and 300 < response.status < 309 and "location" in response.headers):
@@ -325,179 +305,8 @@ class Client:
                 pass
         response.close()
 
-    def _try(self, call: Call, cookie: str, policy: Retries | None, limits: Limits) -> Response:
-        """Retries and the circuit breaker."""
-        attempt = 1
-        while True:
-            origin = self._origins.get(call.url, call.certified)
-            breaker = origin.breaker
-            trial = breaker.enter()
-            asked: float | None = None
-            problem: HttpClientError | None = None
-            response: Response | None = None
-            try:
-                response = self._exchange(origin, call, cookie, limits)
-            except (ConnectFailed, ConnectionLost, TimedOut) as error:
-                breaker.failure(trial)
-                problem = error
-            except BaseException:
-                breaker.cancelled(trial)
-                raise
-            else:
-                if response.status in FAILURES:
-                    breaker.failure(trial)
-                else:
-                    breaker.success(trial)
-                if policy is None or response.status not in policy.statuses:
-                    return response
-                asked = _retry_after(response)
-            again = call.body is None or call.body.replayable or not call.sent
-            safe = call.idempotent or isinstance(problem, ConnectFailed)
-            pause = policy.pause(attempt, asked) if policy is not None and again and safe else None
-            if pause is None or pause >= call.left() or not self._budget.withdraw():
-                if response is not None:
-                    return response
-                assert problem is not None
-                raise problem
-            if response is not None:
-                response.close()
-            attempt += 1
-            _sleep(pause)
-
-    def _exchange(self, origin: Origin, call: Call, cookie: str, limits: Limits) -> Response:
-        """One request, one answer. A connection that the server has closed meanwhile is replaced."""
-        timeouts = call.timeouts
-        while True:
-            lease = origin.pool.acquire(max(0.001, min(timeouts.connect, call.left())))
-            try:
-                connection = lease.connection
-                used = connection.uses > 0
-                if used and connection.is_stale():
-                    lease.discard()
-                    continue
-                self._send(connection, origin, call, cookie)
-                connection.read_head(timeouts.first_byte, timeouts.read, call.deadline)
-                deadline = float("inf") if call.stream else call.deadline
-                response = Response(connection, lease, call.method, str(call.url), timeouts.read, deadline, *limits)
-                if not call.stream:
-                    response.read()
-                elif connection.complete and not connection.chunks:
-                    response.close()
-                return response
-            except TimeoutError as error:
-                lease.discard()
-                if isinstance(error, TimedOut):
-                    raise
-                raise TimedOut(_late(call, error)) from error
-            except OSError as error:
-                answered = connection.head_done
-                lease.discard(suspect=used)
-                again = call.body is None or call.body.replayable or not call.sent
-                if used and not answered and not connection.status and call.idempotent and again and call.left() > 0:
-                    continue  # it was closed just when the request came
-                if isinstance(error, ConnectionLost):
-                    raise
-                raise ConnectionLost(f"the connection was lost: {error.strerror or error}") from error
-            except BaseException:
-                lease.discard()
-                raise
-
-    def _send(self, connection: Connection, origin: Origin, call: Call, cookie: str) -> None:
-        body = call.body
-        connection.begin(call.method, min(monotonic() + call.timeouts.read, call.deadline))
-        head = self._head(origin, call, cookie, body)
-        if body is None:
-            connection.stream.send(head)
-            return
-        call.sent = True
-        try:
-            if body.data is not None and len(body.data) <= LIMITED_PART:
-                connection.stream.send(head + body.data)
-                return
-            connection.stream.send(head)
-            self._send_body(connection, call, body)
-        except (EarlyAnswer, BrokenPipeError, ConnectionResetError) as error:
-            connection.ready = False
-            self._early(connection, error)
-
-    def _send_body(self, connection: Connection, call: Call, body: Body) -> None:
-        stream, pause = connection.stream, call.timeouts.read
-        left = body.length
-        for piece in body.pieces():
-            if not piece:
-                continue
-            stream.deadline = min(monotonic() + pause, call.deadline)
-            if left is None:
-                stream.send(b"%x\r\n%b\r\n" % (len(piece), piece))
-                continue
-            left -= len(piece)
-            if left < 0:
-                raise InvalidRequest(f"the body is longer than the {body.length} bytes that were announced")
-            stream.send(piece)
-        if left is None:
-            stream.send(b"0\r\n\r\n")
-        elif left:
-            raise InvalidRequest(f"the body is {left} bytes shorter than the {body.length} that were announced")
-
-    @staticmethod
-    def _early(connection: Connection, error: Exception) -> None:
-        """The server stopped reading: what it says, if anything, is the answer, and the last one."""
-        connection.last = True
-        if not isinstance(error, EarlyAnswer) and connection.stream.is_silent():
-            raise error
-
-    def _head(self, origin: Origin, call: Call, cookie: str, body: Body | None) -> bytes:
-        url, fields = call.url, call.fields
-        target = str(url) if origin.absolute else url.target
-        if fields or not call.trusted:
-            own = {name for name, _ in fields}
-            usual = encode_fields(
-                f for f in (*self._defaults, *self._public, *(self._secret if call.trusted else ())) if f[0] not in own
-            )
-            mine = encode_fields(fields)
-        else:
-            own, usual, mine = frozenset(), self._usual, b""  # type: ignore[assignment]
-        common = origin.common
-        if "host" in own:
-            common = common.partition(b"\r\n")[2]
-        more = f"Cookie: {cookie}\r\n" if cookie else ""
-        if body is not None:
-            more += "Transfer-Encoding: chunked\r\n" if body.length is None else f"Content-Length: {body.length}\r\n"
-            if body.type is not None and "content-type" not in own:
-                more += f"Content-Type: {body.type}\r\n"
-        elif call.method in ("POST", "PUT", "PATCH"):
-            more += "Content-Length: 0\r\n"  # RFC 9110 section 8.6
-        return b"%b %b HTTP/1.1\r\n%b%b%b%b\r\n" % (
-            call.method.encode("ascii"), target.encode("ascii"), common, usual, mine, more.encode("latin-1"),
-        )  # fmt: skip
-
-
-def _late(call: Call, error: TimeoutError) -> str:
-    if call.left() <= 0:
-        return f"not done within {call.timeouts.total:.3g} s"
-    return f"no answer within {call.timeouts.first_byte:.3g} s"
-
-
-def _is_secret(name: str) -> bool:
-    from service_utils.http.request import CREDENTIALS
-
-    return name in CREDENTIALS
-
 
 def _timeouts(given: Timeouts | float | None, usual: Timeouts) -> Timeouts:
     if given is None or isinstance(given, Timeouts):
         return given or usual
     return replace(usual, total=given)
-
-
-def _retry_after(response: Response) -> float | None:
-    """Seconds; RFC 9110 section 10.2.3."""
-    text = response.headers.get("retry-after")
-    if text is None:
-        return None
-    if text.isdecimal():
-        return float(text[:9])
-    try:
-        return max(0.0, email.utils.parsedate_to_datetime(text).timestamp() - time.time())
-    except (TypeError, ValueError):
-        return None

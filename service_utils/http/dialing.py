@@ -16,7 +16,7 @@ from time import monotonic
 from typing import Any
 
 from service_utils.http.dns import Address
-from service_utils.waiting import WRITE, hub_to_wait_on
+from service_utils.waiting import WRITE, hub_to_wait_on, poller
 
 __all__ = ["dial"]
 
@@ -87,11 +87,11 @@ def _writable(socks: list[_socket.socket], timeout: float) -> list[_socket.socke
     timeout = max(timeout, 0.0)
     hub = hub_to_wait_on()
     if hub is None:
-        poller = select.poll()
+        looking = poller()
         by_number = {sock.fileno(): sock for sock in socks}
         for number in by_number:
-            poller.register(number, select.POLLOUT)
-        return [by_number[number] for number, _ in poller.poll(timeout * 1000 + 1)]
+            looking.register(number, select.POLLOUT)
+        return [by_number[number] for number, _ in looking.poll(timeout * 1000 + 1)]
     current: Any = sys.modules["greenlet"].getcurrent()
     watchers = [(hub.loop.io(sock.fileno(), WRITE), sock) for sock in socks]
     timer = hub.loop.timer(timeout)

@@ -6,14 +6,17 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from time import monotonic
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from service_utils.http.bodies import Body
 from service_utils.http.errors import InvalidRequest
 from service_utils.http.policy import Timeouts
 from service_utils.http.urls import Url
 
-__all__ = ["Auth", "Call", "Fields", "check_fields", "encode_fields"]
+if TYPE_CHECKING:
+    from service_utils.http.origins import Origin
+
+__all__ = ["Auth", "Call", "Fields", "Usual", "check_fields", "encode_fields"]
 
 Fields = Mapping[str, str] | Iterable[tuple[str, str]]
 Auth = tuple[str, str] | str  #: user and password, or a bearer token
@@ -92,3 +95,44 @@ def auth_value(auth: Any) -> str:
     if ":" in user:
         raise InvalidRequest("auth=: a user's name with a colon cannot be sent (RFC 7617)")
     return basic(user, password)
+
+
+class Usual:
+    """The fields that a client sends with every request, and heads made with them.
+
+    ``fields``, checked, in place of the ``defaults`` of the same names. Those with credentials go only to where the
+    call is trusted.
+    """
+
+    def __init__(self, defaults: list[tuple[str, str]], fields: list[tuple[str, str]]) -> None:
+        names = {name for name, _ in fields}
+        self._defaults = [field for field in defaults if field[0] not in names]
+        self._public = [field for field in fields if field[0] not in CREDENTIALS]
+        self._secret = [field for field in fields if field[0] in CREDENTIALS]
+        self._usual = encode_fields([*self._defaults, *fields])
+
+    def head(self, origin: Origin, call: Call, cookie: str) -> bytes:
+        """The head of a request."""
+        url, fields, body = call.url, call.fields, call.body
+        target = str(url) if origin.absolute else url.target
+        if fields or not call.trusted:
+            own = {name for name, _ in fields}
+            usual = encode_fields(
+                f for f in (*self._defaults, *self._public, *(self._secret if call.trusted else ())) if f[0] not in own
+            )
+            mine = encode_fields(fields)
+        else:
+            own, usual, mine = frozenset(), self._usual, b""  # type: ignore[assignment]
+        common = origin.common
+        if "host" in own:
+            common = common.partition(b"\r\n")[2]
+        more = f"Cookie: {cookie}\r\n" if cookie else ""
+        if body is not None:
+            more += "Transfer-Encoding: chunked\r\n" if body.length is None else f"Content-Length: {body.length}\r\n"
+            if body.type is not None and "content-type" not in own:
+                more += f"Content-Type: {body.type}\r\n"
+        elif call.method in ("POST", "PUT", "PATCH"):
+            more += "Content-Length: 0\r\n"  # RFC 9110 section 8.6
+        return b"%b %b HTTP/1.1\r\n%b%b%b%b\r\n" % (
+            call.method.encode("ascii"), target.encode("ascii"), common, usual, mine, more.encode("latin-1"),
+        )  # fmt: skip

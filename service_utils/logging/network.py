@@ -15,6 +15,7 @@ import time
 from typing import Any
 
 from service_utils.logging.sinks import CAPACITY, Sink
+from service_utils.waiting import sleep
 
 __all__ = ["SyslogSink", "TcpSink"]
 
@@ -82,7 +83,7 @@ class TcpSink(Sink):
         while time.monotonic() < until:
             if self._hurry():
                 return False
-            _sleep(min(0.1, self._pause))
+            sleep(min(0.1, self._pause))
         return not self._hurry()
 
     def _hang_up(self) -> None:
@@ -263,15 +264,3 @@ def _connected(host: str, port: int, kind: int = _socket.SOCK_STREAM) -> _socket
         else:
             return opened
     raise failure
-
-
-def _sleep(seconds: float) -> None:
-    lock = _native_lock()
-    lock.acquire()
-    lock.acquire(True, seconds)
-
-
-def _native_lock() -> Any:
-    from service_utils.pool.native import native_lock
-
-    return native_lock()

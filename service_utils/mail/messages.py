@@ -25,6 +25,8 @@ from service_utils.mail.errors import BadMessage
 
 __all__ = ["Attachment", "check_address", "check_message", "compose", "recipients_of", "serialise"]
 
+OFFLOAD = 256 * 1024  # bytes of a message: larger ones are put together in a thread
+
 _NAME = re.compile(r"[!-9;-~]+")  # RFC 5322 section 2.2
 _BREAK = re.compile(r"\r\n(?![ \t]+[^ \t\r\n])|\n(?![ \t]+[^ \t\r\n])|\r(?!\n)|\0")
 _CONTROL = re.compile(r"[\x00-\x20\x7f<>,;]")
@@ -174,3 +176,35 @@ def serialise(message: Message, utf8: bool) -> bytes:
     generator: Any = BytesGenerator(out, mangle_from_=False, policy=policy)
     generator.flatten(message)
     return out.getvalue()
+
+
+def finished(message: Message, sender: str, utf8: bool) -> tuple[bytes, str]:
+    """What travels, and its id: no Bcc, a Date and a Message-ID. The message itself stays as it is."""
+    domain = sender.rpartition("@")[2]
+    added = []
+    if message["Date"] is None:
+        added.append(("Date", email.utils.formatdate(localtime=False)))
+    message_id = str(message["Message-ID"] or email.utils.make_msgid(domain=domain)).strip()
+    if message["Message-ID"] is None:
+        added.append(("Message-ID", message_id))
+    data = run_blocking(serialise, message, utf8) if _large(message) else serialise(message, utf8)
+    head, _, body = data.partition(b"\r\n\r\n")
+    kept = _without(head, b"bcc", b"resent-bcc")
+    lines = [f"{name}: {value}".encode() for name, value in added]
+    return b"\r\n".join([*lines, *kept]) + b"\r\n\r\n" + body, message_id
+
+
+def _without(head: bytes, *names: bytes) -> list[bytes]:
+    """The lines of a head without these headers, folds included."""
+    kept: list[bytes] = []
+    left_out = False
+    for line in head.split(b"\r\n"):
+        if line[:1] not in (b" ", b"\t"):
+            left_out = line.partition(b":")[0].strip().lower() in names
+        if not left_out:
+            kept.append(line)
+    return kept
+
+
+def _large(message: Message) -> bool:
+    return sum(len(part.get_payload() or "") for part in message.walk() if not part.is_multipart()) > OFFLOAD

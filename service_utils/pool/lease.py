@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from service_utils.pool.errors import LeaseOver
 
 if TYPE_CHECKING:
-    from service_utils.pool.core import Pool
+    from service_utils.pool.lending import Lending
 
 __all__ = ["Lease", "Slot"]
 
@@ -54,7 +54,7 @@ class Lease(Generic[T]):
 
     __slots__ = ("_pool", "_slot")
 
-    def __init__(self, pool: Pool[T], slot: Slot[T]) -> None:
+    def __init__(self, pool: Lending[T], slot: Slot[T]) -> None:
         self._pool = pool
         self._slot: Slot[T] | None = slot
 

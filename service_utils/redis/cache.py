@@ -18,7 +18,6 @@ import logging
 import random
 import secrets
 import struct
-import sys
 import time
 from collections import OrderedDict
 from collections.abc import Callable
@@ -31,7 +30,7 @@ import redis
 from efio import Waiter
 from service_utils.pool import PoolExhausted
 from service_utils.pool.native import native_lock
-from service_utils.waiting import in_greenlet
+from service_utils.waiting import sleep
 
 __all__ = ["Cache", "Cached"]
 
@@ -43,10 +42,6 @@ UNREACHABLE = (redis.ConnectionError, redis.TimeoutError, PoolExhausted, OSError
 REST = 1.0  # seconds for which Redis is not asked after it could not be reached
 _head = struct.Struct("<d")  # fresh until, seconds since 1970
 _unlock = "if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('del', KEYS[1]) end return 0"
-
-
-def _sleep(seconds: float) -> None:
-    sys.modules["gevent"].sleep(seconds) if in_greenlet() else time.sleep(seconds)
 
 
 class Cache:
@@ -229,7 +224,7 @@ class Cached(Generic[P, T]):
                 break
             if old is not None:
                 return self._decode(old)
-            _sleep(min(pause * random.uniform(0.5, 1.0), max(0.0, deadline - monotonic())))
+            sleep(min(pause * random.uniform(0.5, 1.0), max(0.0, deadline - monotonic())))
             pause = min(pause * 2, 0.1)
         try:
             if taken is not None and taken[0]:  # whoever had the lock before may have done it since we looked

@@ -17,7 +17,7 @@ from typing import Any
 import redis
 
 from evpy.errors import EvpyError
-from service_utils.redis.cache import _sleep
+from service_utils.waiting import sleep
 
 __all__ = ["Lock", "LockLost", "LockTimedOut"]
 
@@ -72,7 +72,7 @@ class Lock:
                 wait = min(wait, deadline - monotonic())
                 if wait <= 0:
                     raise LockTimedOut(f"lock {self.name}: somebody holds it, and did for {timeout:.3g} s")
-            _sleep(wait)
+            sleep(wait)
 
     def extend(self) -> None:
         """Holds it for ``ttl`` from now. LockLost."""

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import socket
+import subprocess
+import sys
+import textwrap
 from collections.abc import Iterator
 
 import gevent
@@ -91,3 +94,35 @@ def test_who_can_be_switched_out() -> None:
     gevent.get_hub().loop.run_callback(lambda: seen.append(in_greenlet()))
     gevent.sleep(0.001)
     assert seen == [False], "not the hub itself"
+
+
+def test_native_threads_get_no_hub_of_a_patched_program() -> None:
+    program = textwrap.dedent("""
+        import gevent.monkey
+        gevent.monkey.patch_all()
+        import _socket, gevent._hub_local, gevent.monkey
+        from service_utils.http.dialing import dial
+        from service_utils.waiting import WRITE, poll, sleep
+        from time import monotonic
+
+        server = _socket.socket()
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+        done = gevent.monkey.get_original("_thread", "allocate_lock")()
+        done.acquire()
+
+        def work():
+            try:
+                connection = dial([(_socket.AF_INET, server.getsockname())], monotonic() + 30)
+                assert poll(connection.fileno(), WRITE, 30) == WRITE
+                sleep(0.001)
+                connection.close()
+                print(gevent._hub_local.get_hub_if_exists())
+            finally:
+                done.release()
+
+        gevent.monkey.get_original("_thread", "start_new_thread")(work, ())
+        done.acquire()
+        """)
+    run = subprocess.run([sys.executable, "-P", "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    assert (run.stdout, run.stderr) == ("None\n", "")

@@ -170,7 +170,8 @@ def test_idle_connections_that_were_ended_are_seen_before_they_are_used(db: Data
 
 def test_a_server_that_falls_silent(server: Any, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """In the middle of a statement, for longer than it should take: it is given up, by greenlets and threads."""
-    module = importlib.import_module(f"service_utils.db.{urlsplit(url).scheme}")
+    name = "mysql" if urlsplit(url).scheme == "mysql" else "postgresql_link"
+    module = importlib.import_module(f"service_utils.db.{name}")
     monkeypatch.setattr(module, "GRACE", 0.1)
     with connect(url, statement_timeout=0.1) as db:
         if db.dialect == "mysql":

@@ -26,6 +26,10 @@ GREEN = bytes.fromhex(
 )
 
 
+# WeasyPrint says so where libharfbuzz-subset0 is missing; it goes on without.
+pytestmark = pytest.mark.filterwarnings("ignore:HarfBuzz-Subset will be required:DeprecationWarning")
+
+
 @pytest.fixture(params=["chromium", "weasyprint"])
 def printer(request: pytest.FixtureRequest) -> Iterator[PdfPrinter]:
     if request.param == "chromium" and find_browser() is None:

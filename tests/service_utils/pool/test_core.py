@@ -17,8 +17,7 @@ from flows import PATIENCE, in_thread, until
 from forks import ended_well, in_child
 
 from evpy.errors import DeadlineExceeded, HTTPError
-from service_utils.pool import Connector, LeaseOver, Pool, PoolClosed, PoolExhausted
-from service_utils.pool import core as core_module
+from service_utils.pool import Connector, LeaseOver, Pool, PoolClosed, PoolExhausted, lending, upkeep
 
 
 class Thing:
@@ -90,7 +89,8 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(core_module, "monotonic", clock)
+    for module in (lending, upkeep):
+        monkeypatch.setattr(module, "monotonic", clock)
     return clock
 
 

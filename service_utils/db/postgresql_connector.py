@@ -1,0 +1,84 @@
+"""How connections to PostgreSQL are made: settings, the addresses of the server, options of libpq."""
+
+from __future__ import annotations
+
+from _socket import gaierror
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+from psycopg.conninfo import make_conninfo
+
+from service_utils.db.errors import error_for
+from service_utils.db.postgresql import PostgresqlSession
+from service_utils.db.postgresql_link import milliseconds, open_link, translated
+from service_utils.db.session import Session, SessionConnector
+from service_utils.db.url import Address
+from service_utils.sockets import resolve
+from service_utils.waiting import READ, poll
+
+__all__ = ["PostgresqlConnector", "PostgresqlSettings"]
+
+
+@dataclass(frozen=True)
+class PostgresqlSettings:
+    """Times in seconds."""
+
+    address: Address
+    statement_timeout: float | None = 60.0
+    lock_timeout: float | None = None
+    connect_timeout: float = 5.0
+
+
+class PostgresqlConnector(SessionConnector):
+    dialect = "postgresql"
+
+    def __init__(self, settings: PostgresqlSettings) -> None:
+        self.settings = settings
+        address = settings.address
+        self.name = f"postgresql://{address}"
+        options = []
+        if settings.statement_timeout is not None:
+            options.append(f"-c statement_timeout={milliseconds(settings.statement_timeout)}")
+        if settings.lock_timeout is not None:
+            options.append(f"-c lock_timeout={milliseconds(settings.lock_timeout)}")
+        given = dict(address.options)
+        if more := given.pop("options", ""):
+            options.append(more)
+        parts: dict[str, Any] = {
+            "host": address.host, "port": address.port, "user": address.user or None,
+            "password": address.password or None, "dbname": address.database or None, "gssencmode": "disable",
+            "application_name": "service_utils", "options": " ".join(options) or None,
+        }  # fmt: skip
+        try:
+            self.conninfo = make_conninfo("", **{**parts, **given})
+        except psycopg.ProgrammingError as error:
+            raise ValueError(f"{self.name}: {error}".strip()) from None
+
+    def connect(self, timeout: float) -> Session:
+        timeout = min(timeout, self.settings.connect_timeout)
+        host, port = self.settings.address.host, self.settings.address.port
+        conninfo = self.conninfo
+        if not host.startswith("/"):
+            # libpq would ask the resolver itself, and block the hub meanwhile.
+            try:
+                addresses = list(dict.fromkeys(str(address[0]) for _, address in resolve(host, port)))
+            except gaierror as error:
+                raise error_for(
+                    "08001", f"the name {host!r} of the server cannot be resolved: {error}", "postgresql"
+                ) from error
+            conninfo = make_conninfo(
+                conninfo, host=",".join([host] * len(addresses)), hostaddr=",".join(addresses), port=port
+            )  # fmt: skip
+        try:
+            return PostgresqlSession(self.settings.statement_timeout, open_link(conninfo, timeout))
+        except psycopg.Error as error:
+            raise translated(error, lost=True, connecting=True) from error
+
+    def glance(self, connection: Session) -> bool:
+        assert isinstance(connection, PostgresqlSession)
+        return not poll(connection.pgconn.socket, READ, 0)
+
+    def is_alive(self, connection: Session, timeout: float) -> bool:
+        assert isinstance(connection, PostgresqlSession)
+        return connection.ping(timeout)

@@ -1,0 +1,99 @@
+"""One connection to PostgreSQL by psycopg 3, which waits on the hub of whoever uses it.
+
+libpq's protocol, as psycopg has it, is a generator that says for what it waits; ``Link.wait`` drives it with the
+watchers of a ``Waits``. So a connection works in greenlets of any hub and in plain threads, without monkey patching.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from time import monotonic
+from typing import Any
+
+import psycopg
+from psycopg.rows import tuple_row
+from psycopg.types.json import JsonbDumper
+
+from service_utils.db.errors import DatabaseError, error_for
+from service_utils.waiting import Waits
+
+__all__ = ["Link", "Silence", "ask_to_cancel", "milliseconds", "open_link", "patience_for", "translated"]
+
+GRACE = 5.0  # seconds that the server gets beyond the time after which it should have given up by itself
+
+
+class Silence(Exception):
+    """The server has said nothing for too long."""
+
+
+class Link(psycopg.Connection[Any]):
+    """A psycopg connection that waits as efio does."""
+
+    waits: Waits
+    patience: float | None = None  # seconds of silence
+
+    def wait(self, gen: Any, interval: float = 0.0, timeout: float | None = None) -> Any:
+        try:
+            wanted = next(gen)
+            wait, patience = self.waits.wait, self.patience if timeout is None else timeout
+            while True:
+                ready = wait(wanted, patience)
+                if not ready:
+                    raise Silence
+                wanted = gen.send(ready)
+        except StopIteration as end:
+            return end.value
+
+
+def open_link(conninfo: str, timeout: float) -> Link:
+    """As Connection.connect, with our way of waiting."""
+    deadline = monotonic() + timeout
+    gen = Link._connect_gen(conninfo)
+    try:
+        fd, wanted = next(gen)
+        while True:
+            waits = Waits(fd)
+            try:
+                ready = waits.wait(wanted, max(0.0, deadline - monotonic()))
+            finally:
+                waits.close()
+            if not ready:
+                gen.close()
+                raise error_for("08001", f"no answer within {timeout:.3g} s", "postgresql")
+            fd, wanted = gen.send(ready)
+    except StopIteration as end:
+        connection: Link = end.value
+    connection.waits = Waits(connection.pgconn.socket)
+    connection._autocommit = True
+    connection.row_factory = tuple_row
+    connection.adapters.register_dumper(dict, JsonbDumper)
+    return connection
+
+
+def milliseconds(seconds: float) -> int:
+    return max(1, round(seconds * 1000))
+
+
+def patience_for(timeout: float | None) -> float | None:
+    return None if timeout is None else timeout + GRACE
+
+
+def ask_to_cancel(cancel: Any) -> None:
+    with contextlib.suppress(psycopg.Error):
+        cancel.cancel()
+
+
+def translated(error: Exception, lost: bool, connecting: bool = False) -> DatabaseError:
+    state: str = getattr(error, "sqlstate", None) or ""
+    if not state and lost:
+        state = "08001" if connecting else "08006"
+        text = str(error)
+        if connecting and ("password authentication failed" in text or "no password supplied" in text):
+            state = "28P01"  # libpq does not tell the code of what ends a connection attempt
+        elif connecting and "too many clients" in text:
+            state = "53300"
+    diag = getattr(error, "diag", None)
+    return error_for(
+        state, str(error).strip(), "postgresql", constraint=getattr(diag, "constraint_name", None),
+        table=getattr(diag, "table_name", None), column=getattr(diag, "column_name", None),
+    )  # fmt: skip
