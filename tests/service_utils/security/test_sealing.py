@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 
 import pytest
 from hypothesis import given
@@ -24,6 +25,27 @@ NONCE = b"ABCDEFGHIJKLMNOPQRSTUVWX"
 def test_vectors(key: bytes, aad: bytes, sealed: str) -> None:
     """Those of https://c2sp.org/XAES-256-GCM; the keys take both ways of the doubling in the key derivation."""
     assert _Xaes(key).encrypt_with(NONCE, b"XAES-256-GCM", aad).hex() == sealed
+
+
+def test_accumulated_vectors() -> None:
+    """Those of the same document: 10,000 keys, nonces and texts out of SHAKE-128, and a hash of what they give."""
+    stream = memoryview(hashlib.shake_128().digest(10_000 * (32 + 24 + 2 * 256)))
+    assert bytes(stream[:16]).hex() == "7f9c2ba4e88f827d616045507605853e"
+    at = 0
+
+    def take(count: int) -> bytes:
+        nonlocal at
+        at += count
+        return bytes(stream[at - count : at])
+
+    seen = hashlib.shake_128()
+    for _ in range(10_000):
+        xaes, nonce = _Xaes(take(32)), take(24)
+        text, aad = take(take(1)[0]), take(take(1)[0])
+        sealed = xaes.encrypt_with(nonce, text, aad)
+        assert xaes.decrypt(nonce + sealed, aad) == text
+        seen.update(sealed)
+    assert seen.hexdigest(32) == "e6b9edf2df6cec60c8cbd864e2211b597fb69a529160cd040d56c0c210081939"
 
 
 @given(st.binary(), st.binary())
