@@ -11,7 +11,6 @@ import os
 import random
 import signal
 import socket
-import threading
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
@@ -23,7 +22,7 @@ from forks import ended_well, in_child
 
 from evpy.errors import DeadlineExceeded
 from service_utils.db import Database, connect
-from service_utils.db.errors import CannotConnect, ConnectionLost, DatabaseError, StatementTimeout
+from service_utils.db.errors import CannotConnect, ConnectionLost, StatementTimeout
 from service_utils.pool import LeaseOver, PoolExhausted
 
 SERVERS = ["postgresql", "mysql"]
@@ -80,53 +79,6 @@ def test_killed_in_the_middle_of_a_query(db: Database) -> None:
     seen = db.statistics()
     assert seen.held == seen.waiting == 0
     assert seen.discarded >= KILLS / 10, "others were killed while they connected or waited"
-
-
-@pytest.mark.leaves_behind("a server that the session ends")
-def test_the_server_is_restarted_under_load(server: Any, url: str) -> None:
-    """Errors while it is down, all of them of the right kind; then all is well again, with no connection left over."""
-    errors: list[BaseException] = []
-    good = [0, 0]  # before and after
-    down = threading.Event()
-    up = threading.Event()
-    end = threading.Event()
-
-    with connect(url, size=4, keep=2, timeout=5) as db:
-
-        def flow() -> None:
-            while not end.is_set():
-                try:
-                    db.value("select 1")
-                except DatabaseError as error:
-                    errors.append(error)
-                    gevent.sleep(0.005)
-                else:
-                    if up.is_set():
-                        good[1] += 1
-                    elif not down.is_set():
-                        good[0] += 1
-
-        def hub() -> None:
-            gevent.joinall([gevent.spawn(flow) for _ in range(8)], raise_error=True)
-
-        load = in_thread(hub, hub=True)
-        try:
-            until(lambda: good[0] > 100)
-            down.set()
-            server.stop()
-            until(lambda: any(isinstance(e, CannotConnect) for e in errors))
-            server.start()
-            up.set()
-            until(lambda: good[1] > 100)
-            before = len(errors)
-            target = good[1] + 300
-            until(lambda: good[1] > target)
-            assert len(errors) == before, "no error any more once it is back"
-        finally:
-            end.set()
-            load.result(PATIENCE)
-        assert {type(error) for error in errors} <= {CannotConnect, ConnectionLost}
-        assert db.statistics().held == 0
 
 
 @pytest.mark.leaves_behind("a server that the session ends")
