@@ -10,7 +10,7 @@ from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 from greenlet import getcurrent
 
-from service_utils.db.errors import ConnectionLost, TransactionRollback
+from service_utils.db.errors import ConnectionLost, ReadOnlyViolation, TransactionRollback
 from service_utils.db.queries import Queries
 from service_utils.db.querylog import QueryLog
 from service_utils.db.rows import Result
@@ -183,10 +183,18 @@ class Database(Queries):
             yield from tx._stream(text, values, batch)
 
     def _give_back(self, lease: Lease[Session], error: BaseException | None) -> None:
+        if isinstance(error, ReadOnlyViolation):
+            self._notice_read_only()
         if error is None or (isinstance(error, Exception) and not isinstance(error, ConnectionLost)):
             lease.release()  # looks whether it is clean
         else:
             lease.discard(suspect=isinstance(error, ConnectionLost))
+
+    def _notice_read_only(self) -> None:
+        """What was the primary when its connections were made is none any more: they are ended, and others made."""
+        hosts = self.connector.hosts
+        if hosts is not None and hosts.writes:
+            self.pool.retire()
 
     def _begin_log(self) -> float:
         return self.query_log.begin()

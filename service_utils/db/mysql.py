@@ -27,6 +27,7 @@ from pymysql.constants import CLIENT
 from efio import default_pool
 from evpy.errors import EvpyError
 from service_utils.db.errors import ConcurrentUse, DatabaseError, error_for
+from service_utils.db.hosts import Hosts
 from service_utils.db.mysql_errors import interruption, translated
 from service_utils.db.rows import Result
 from service_utils.db.session import Options, Session, SessionConnector
@@ -55,8 +56,9 @@ class MysqlSettings:
 class MysqlSession(Session):
     dialect = "mysql"
 
-    def __init__(self, connector: MysqlConnector, connection: Any) -> None:
+    def __init__(self, connector: MysqlConnector, connection: Any, place: tuple[str, int]) -> None:
         self.connector = connector
+        self._place = place
         self.settings = connector.settings
         self.connection = connection
         self.mariadb = "MariaDB" in connection.server_version
@@ -202,7 +204,7 @@ class MysqlSession(Session):
         connection._force_close()
         if self._interrupted and self._port is not None:
             # Otherwise the server goes on with the statement until it has something to send.
-            default_pool().submit(self.connector.kill, connection.server_thread_id[0], self._port)
+            default_pool().submit(self.connector.kill, self._place, connection.server_thread_id[0], self._port)
 
 
 class MysqlConnector(SessionConnector):
@@ -212,31 +214,32 @@ class MysqlConnector(SessionConnector):
         self.settings = settings
         address = settings.address
         self.name = f"mysql://{address}"
-        options = dict(address.options)
+        self.hosts: Hosts = Hosts(address, self.name)
+        options = self.hosts.options
         mode = options.pop("sslmode", "prefer")
         authority = options.pop("sslrootcert", None)
         if mode not in _TLS:
             raise ValueError(f"{self.name}: sslmode={mode}: there are {', '.join(_TLS)}")
         if options:
-            raise ValueError(f"{self.name}: no option {next(iter(options))!r}; there are sslmode and sslrootcert")
-        self._tls_mode = "disable" if address.host.startswith("/") else mode
+            known = "sslmode, sslrootcert, target_session_attrs and load_balance_hosts"
+            raise ValueError(f"{self.name}: no option {next(iter(options))!r}; there are {known}")
+        self._tls_mode = mode
         self._tls = TlsContext(_tls_context(mode, authority)) if self._tls_mode != "disable" else None
         self._arguments: dict[str, Any] = {
-            "host": address.host, "port": address.port, "user": address.user, "password": address.password.encode(),
+            "user": address.user, "password": address.password.encode(),
             "database": address.database or None, "charset": "utf8mb4", "autocommit": True, "defer_connect": True,
             "client_flag": CLIENT.FOUND_ROWS, "binary_prefix": True, "init_command": "set time_zone = '+00:00'",
             "program_name": "service_utils", "ssl_disabled": True,  # see _open
         }  # fmt: skip
 
-    def _open(self, timeout: float) -> Any:
-        address = self.settings.address
-        timeout = min(timeout, self.settings.connect_timeout)
-        connection: Any = pymysql.Connection(**self._arguments)
-        if self._tls is not None:  # the driver would load all certificates anew for each connection
+    def _open(self, host: str, port: int, timeout: float) -> Any:
+        tls_mode = "disable" if host.startswith("/") else self._tls_mode
+        connection: Any = pymysql.Connection(host=host, port=port, **self._arguments)
+        if tls_mode != "disable":  # the driver would load all certificates anew for each connection
             connection.ssl, connection.ctx = True, self._tls
-            connection._ssl_required = self._tls_mode != "prefer"
+            connection._ssl_required = tls_mode != "prefer"
         try:
-            stream = connect(address.host, address.port, timeout)
+            stream = connect(host, port, timeout)
         except OSError as error:
             if isinstance(error, EvpyError):  # a deadline of evpy is a TimeoutError
                 raise
@@ -251,13 +254,25 @@ class MysqlConnector(SessionConnector):
         except BaseException:
             stream.close()
             raise
-        if self._tls_mode not in ("disable", "prefer") and not isinstance(connection._sock, TlsStream):
+        if tls_mode not in ("disable", "prefer") and not isinstance(connection._sock, TlsStream):
             connection.close()
-            raise error_for("08001", f"{self.name}: sslmode={self._tls_mode}, but the server offers no TLS", "mysql")
+            raise error_for("08001", f"{self.name}: sslmode={tls_mode}, but the server offers no TLS", "mysql")
         return connection
 
     def connect(self, timeout: float) -> Session:
-        return MysqlSession(self, self._open(timeout))
+        return self.hosts.connect(timeout, self.settings.connect_timeout, self._connect_to)
+
+    def _connect_to(self, host: str, port: int, wanted: str, timeout: float) -> Session:
+        session = MysqlSession(self, self._open(host, port, timeout), (host, port))
+        if wanted != "any":
+            try:
+                replica = bool(session.run("select @@global.read_only", ()).rows[0][0])
+                if replica != (wanted in ("read-only", "standby")):
+                    raise error_for("08001", "the server is " + ("read-only" if replica else "not read-only"), "mysql")
+            except BaseException:
+                session.end()
+                raise
+        return session
 
     def glance(self, connection: Session) -> bool:
         assert isinstance(connection, MysqlSession)
@@ -267,13 +282,13 @@ class MysqlConnector(SessionConnector):
         assert isinstance(connection, MysqlSession)
         return connection.ping(timeout)
 
-    def kill(self, thread: int, port: int) -> None:
+    def kill(self, place: tuple[str, int], thread: int, port: int) -> None:
         """Ends a connection at the server, if it is still the one that came from this port of ours.
 
         After a restart of the server the number may be that of somebody else's connection.
         """
         with contextlib.suppress(DatabaseError, pymysql.MySQLError):
-            connection = self._open(self.settings.connect_timeout)
+            connection = self._open(*place, self.settings.connect_timeout)
             try:
                 with connection.cursor() as cursor:
                     cursor.execute(

@@ -10,6 +10,7 @@ import psycopg
 from psycopg.conninfo import make_conninfo
 
 from service_utils.db.errors import error_for
+from service_utils.db.hosts import Hosts
 from service_utils.db.postgresql import PostgresqlSession
 from service_utils.db.postgresql_link import milliseconds, open_link, translated
 from service_utils.db.session import Session, SessionConnector
@@ -42,7 +43,8 @@ class PostgresqlConnector(SessionConnector):
             options.append(f"-c statement_timeout={milliseconds(settings.statement_timeout)}")
         if settings.lock_timeout is not None:
             options.append(f"-c lock_timeout={milliseconds(settings.lock_timeout)}")
-        given = dict(address.options)
+        self.hosts: Hosts = Hosts(address, self.name)
+        given = self.hosts.options
         if more := given.pop("options", ""):
             options.append(more)
         parts: dict[str, Any] = {
@@ -56,9 +58,10 @@ class PostgresqlConnector(SessionConnector):
             raise ValueError(f"{self.name}: {error}".strip()) from None
 
     def connect(self, timeout: float) -> Session:
-        timeout = min(timeout, self.settings.connect_timeout)
-        host, port = self.settings.address.host, self.settings.address.port
-        conninfo = self.conninfo
+        return self.hosts.connect(timeout, self.settings.connect_timeout, self._connect_to)
+
+    def _connect_to(self, host: str, port: int, wanted: str, timeout: float) -> Session:
+        conninfo = make_conninfo(self.conninfo, host=host, port=port, target_session_attrs=wanted)
         if not host.startswith("/"):
             # libpq would ask the resolver itself, and block the hub meanwhile.
             try:
@@ -67,9 +70,8 @@ class PostgresqlConnector(SessionConnector):
                 raise error_for(
                     "08001", f"the name {host!r} of the server cannot be resolved: {error}", "postgresql"
                 ) from error
-            conninfo = make_conninfo(
-                conninfo, host=",".join([host] * len(addresses)), hostaddr=",".join(addresses), port=port
-            )  # fmt: skip
+            hosts = ",".join([host] * len(addresses))
+            conninfo = make_conninfo(conninfo, host=hosts, hostaddr=",".join(addresses))
         try:
             return PostgresqlSession(self.settings.statement_timeout, open_link(conninfo, timeout))
         except psycopg.Error as error:

@@ -6,12 +6,15 @@ import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from service_utils.db.errors import error_for
 from service_utils.db.rows import Result
 from service_utils.pool import Connector
 from service_utils.sql.plans import quote_identifier
+
+if TYPE_CHECKING:
+    from service_utils.db.hosts import Hosts
 
 __all__ = ["DEFAULT", "Isolation", "Notification", "Options", "Session", "SessionConnector"]
 
@@ -130,6 +133,7 @@ class SessionConnector(Connector[Session]):
 
     dialect: str
     name: str  # for messages, without secrets
+    hosts: Hosts | None = None  # of servers
 
     def close(self, connection: Session) -> None:
         connection.end()

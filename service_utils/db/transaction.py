@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from greenlet import getcurrent
 
-from service_utils.db.errors import ConcurrentUse, ConnectionLost, DatabaseError, TransactionOver
+from service_utils.db.errors import ConcurrentUse, ConnectionLost, DatabaseError, ReadOnlyViolation, TransactionOver
 from service_utils.db.queries import Queries
 from service_utils.db.rows import Result
 from service_utils.db.scope import Scope, current_scope
@@ -164,6 +164,8 @@ class Transaction(Queries):
         if error is None:
             self.commit()
         elif isinstance(error, Exception) and session.idle and not isinstance(error, ConnectionLost):
+            if isinstance(error, ReadOnlyViolation) and not self._options.read_only:
+                self.database._notice_read_only()
             try:
                 self.rollback()
             except DatabaseError as second:  # the first one is what matters

@@ -1,8 +1,9 @@
 """URLs of databases, and the connector for each kind.
 
 ``sqlite:FILE`` (``sqlite:///FILE`` is the same, with a fourth slash for an absolute path), ``sqlite::memory:``;
-``postgresql://USER:PASSWORD@HOST:PORT/DATABASE?OPTION=VALUE``, ``mysql://...`` and ``mariadb://...``. What has special
-characters is percent-encoded (RFC 3986). An option that is not known is an error.
+``postgresql://USER:PASSWORD@HOST:PORT/DATABASE?OPTION=VALUE``, ``mysql://...`` and ``mariadb://...``; several hosts
+with commas between them. What has special characters is percent-encoded (RFC 3986). An option that is not known is an
+error.
 """
 
 from __future__ import annotations
@@ -31,9 +32,11 @@ class Address:
     password: str = field(repr=False)
     database: str
     options: tuple[tuple[str, str], ...] = ()
+    more: tuple[tuple[str, int], ...] = ()  #: hosts and ports besides the first, see hosts.py
 
     def __str__(self) -> str:
-        return f"{self.user}@{self.host}:{self.port}/{self.database}"
+        places = ",".join(f"{host}:{port}" for host, port in ((self.host, self.port), *self.more))
+        return f"{self.user}@{places}/{self.database}"
 
 
 def connector_for(
@@ -75,17 +78,41 @@ def connector_for(
 
 
 def parse_network_url(url: str, default_port: int) -> Address:
-    """The parts of a URL of a server."""
+    """The parts of a URL of a server, or of several with commas between them. ValueError."""
     parts = urlsplit(url)
-    try:
-        port = parts.port or default_port
-    except ValueError:
-        raise ValueError("the URL of the database has a port that is no number from 1 to 65535") from None
     options = dict(parse_qsl(parts.query, keep_blank_values=True))
-    host = unquote(parts.hostname or "") or options.pop("host", "localhost")
-    if "%2f" in (place := parts.netloc.rpartition("@")[2]).lower():  # a folder: its case matters
-        host = unquote(place.partition(":")[0])
+    login, _, given = parts.netloc.rpartition("@")
+    user, _, password = login.partition(":")
+    texts = given.split(",") if given else _from_options(options)
+    places = [_place(text, default_port) for text in texts]
+    (host, port), *more = places
+    if more and not all(host for host, _ in places):
+        raise ValueError("the URL of the database has a comma without a host")
     return Address(
-        host, port, unquote(parts.username or "") or options.pop("user", ""), unquote(parts.password or ""),
-        unquote(parts.path.lstrip("/")), tuple(options.items()),
+        host or "localhost", port, unquote(user) or options.pop("user", ""), unquote(password),
+        unquote(parts.path.lstrip("/")), tuple(options.items()), tuple(more),
     )  # fmt: skip
+
+
+def _from_options(options: dict[str, str]) -> list[str]:
+    """``?host=one,two&port=1,2``; one port is that of all hosts."""
+    hosts = options.pop("host", "").split(",")
+    ports = options.pop("port", "").split(",")
+    if len(ports) not in (1, len(hosts)):
+        raise ValueError(f"the URL of the database has {len(hosts)} hosts and {len(ports)} ports")
+    ports *= len(hosts) if len(ports) == 1 else 1
+    hosts = [f"[{host}]" if ":" in host else host for host in hosts]
+    return [f"{host}:{port}" if port else host for host, port in zip(hosts, ports, strict=True)]
+
+
+def _place(text: str, default_port: int) -> tuple[str, int]:
+    """Host (lower case, unless it is a folder) and port."""
+    if text.startswith("["):  # an IPv6 address
+        host, _, rest = text[1:].partition("]")
+        colon, port = rest[:1], rest[1:]
+    else:
+        host, colon, port = text.partition(":")
+    host = unquote(host)
+    if colon not in ("", ":") or (port and not (port.isascii() and port.isdigit() and 0 < int(port) < 65536)):
+        raise ValueError("the URL of the database has a port that is no number from 1 to 65535")
+    return host if host.startswith("/") else host.lower(), int(port) if port else default_port

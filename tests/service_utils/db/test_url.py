@@ -23,10 +23,28 @@ def test_urls_that_are_none_are_refused(wrong: str, monkeypatch: pytest.MonkeyPa
         ("x:///d", Address("localhost", 5, "", "", "d")),
         ("x://u@%2Frun%2FPg/d", Address("/run/Pg", 5, "u", "", "d")),
         ("x://u@[::1]:7/d", Address("::1", 7, "u", "", "d")),
+        ("x://u:a,b@One,two:7,[::1]:8/d", Address("one", 5, "u", "a,b", "d", (), (("two", 7), ("::1", 8)))),
+        ("x://u@/d?host=a,b&port=7", Address("a", 7, "u", "", "d", (), (("b", 7),))),
+        ("x:///d?host=a,::1&port=7,8&x=y", Address("a", 7, "", "", "d", (("x", "y"),), (("::1", 8),))),
     ],
 )
 def test_addresses(url: str, address: Address) -> None:
     assert parse_network_url(url, 5) == address
+
+
+@pytest.mark.parametrize(
+    ("url", "problem"),
+    [
+        ("mysql://h:0/d", "port"), ("mysql://h:65536/d", "port"), ("mysql://h:1x/d", "port"),
+        ("mysql://[::1]7/d", "port"),
+        ("mysql://a,,b/d", "comma"), ("mysql:///d?host=a,b,c&port=1,2", "3 hosts and 2 ports"),
+        ("mysql://h/d?target_session_attrs=x", "there are any"), ("postgresql://h/d?load_balance_hosts=x", "there are"),
+        ("mysql://h/d?x=y", "no option 'x'"), ("postgresql://h/d?x=y", "x"),
+    ],
+)  # fmt: skip
+def test_hosts_and_options_that_are_none(url: str, problem: str) -> None:
+    with pytest.raises(ValueError, match=problem):
+        connect(url)
 
 
 def test_passwords_are_not_shown() -> None:
