@@ -23,7 +23,7 @@ import pytest
 from serving import free_port
 
 PASSWORD = "s3cret/%@: pass"
-DEBIAN = {"postgresql": "postgresql", "mysql": "mariadb-server", "redis": "redis-server"}
+DEBIAN = {"postgresql": "postgresql", "mysql": "mariadb-server", "redis": "redis-server", "tarantool": "tarantool"}
 START_TIMEOUT = 60.0  # seconds
 
 
@@ -284,7 +284,58 @@ class Redis(Server):
         return f"redis://:{quote(PASSWORD, safe='')}@127.0.0.1:{self.port}/0"
 
 
-KINDS: dict[str, Callable[[], Server]] = {"postgresql": Postgresql, "mysql": Mariadb, "redis": Redis}
+class Tarantool(Server):
+    """With the user ``tester``, who may do everything."""
+
+    kind = "tarantool"
+
+    def install(self) -> None:
+        quoted = PASSWORD.replace("'", "\\'")
+        (self.folder / "init.lua").write_text(
+            f"box.cfg{{work_dir = '{self.folder}', wal_mode = 'none', memtx_memory = 64 * 1024 * 1024}}\n"
+            "box.schema.user.create('tester', {if_not_exists = true})\n"
+            f"box.schema.user.passwd('tester', '{quoted}')\n"
+            "box.schema.user.grant('tester', 'super', nil, nil, {if_not_exists = true})\n"
+            f"box.cfg{{listen = '127.0.0.1:{self.port}'}}\n"
+        )
+        (self.folder / "init.lua").chmod(0o644)
+
+    def command(self) -> list[str]:
+        return [self.need("tarantool"), str(self.folder / "init.lua")]
+
+    def admin(self) -> Any:
+        import tarantool
+
+        return tarantool.Connection("127.0.0.1", self.port, user="tester", password=PASSWORD)
+
+    def answers(self) -> bool:
+        import tarantool
+
+        try:
+            self.admin().close()
+        except tarantool.Error:
+            return False
+        return True
+
+    @property
+    def url(self) -> str:
+        from urllib.parse import quote
+
+        return f"tarantool://tester:{quote(PASSWORD, safe='')}@127.0.0.1:{self.port}"
+
+    def empty(self) -> None:
+        """Throws away all spaces, functions and users that a test has made."""
+        admin = self.admin()
+        admin.eval(
+            "for _, s in box.space._space:pairs({512}, {iterator = 'GE'}) do box.space[s[1]]:drop() end "
+            "for name, f in pairs(_G) do if type(f) == 'function' and name:match('^test_') then _G[name] = nil end end"
+        )
+        admin.close()
+
+
+KINDS: dict[str, Callable[[], Server]] = {
+    "postgresql": Postgresql, "mysql": Mariadb, "redis": Redis, "tarantool": Tarantool,
+}  # fmt: skip
 running: dict[str, Server] = {}
 reasons: dict[str, str] = {}
 
