@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from schema.codegen import ids
+from schema.codegen import ids, native
 from schema.codegen.plan import All, Choice, Class, Field, Leaf, Node, Plan, Sequence_, iter_leaves, unions
 from schema.codegen.source import Source
 
@@ -460,6 +460,7 @@ def emit(plan: Plan, *, paced: bool = False) -> str:
     for c in plan.classes:
         if not c.group and not c.abstract:
             source.reader(c)
+    native.emit(plan, source, lambda c: _simple_leaves(c.model), element_value, paced=paced)
     for c in plan.classes:
         if c.polymorphic:
             entries = ", ".join(f"{m.key!r}: r{m.number}" for m in c.family if not m.key.count("/type"))

@@ -28,7 +28,19 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, ParamSpec, Protocol, TypeVar
 
-__all__ = ["INLINE_LIMIT", "Executor", "Loop", "asynchronously", "begin", "current", "pace", "use", "within"]
+__all__ = [
+    "INLINE_LIMIT",
+    "Executor",
+    "Loop",
+    "asynchronously",
+    "begin",
+    "breathe_now",
+    "current",
+    "due_at",
+    "pace",
+    "use",
+    "within",
+]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -169,13 +181,24 @@ def begin() -> None:
     _pace.due = time.perf_counter() + BREATH
 
 
+def due_at() -> float:
+    """When this thread's next breath is due, by ``time.perf_counter`` (on Linux CLOCK_MONOTONIC)."""
+    return _pace.due
+
+
+def breathe_now() -> float:
+    """Lets others run. Returns when the next breath is due."""
+    loop = current()
+    if loop is not None:
+        loop.breathe()
+    due = _pace.due = time.perf_counter() + BREATH
+    return due
+
+
 def pace(items: Iterable[T]) -> Iterator[T]:
     """The items, with a breath whenever the last one of this thread was half a millisecond ago."""
     clock, state = time.perf_counter, _pace
     for item in items:
         yield item
         if clock() >= state.due:
-            loop = current()
-            if loop is not None:
-                loop.breathe()
-            state.due = clock() + BREATH
+            breathe_now()

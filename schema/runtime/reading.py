@@ -10,6 +10,7 @@ from msgspec import UNSET
 
 from schema.model.components import XSI as _XSI_NAMESPACE
 from schema.runtime.ids import Tables
+from schema.runtime.native import accelerate
 from schema.runtime.offload import pace
 from schema.runtime.release import LONG, Many, many
 from schema.runtime.union import read_spelt, union_reader
@@ -51,6 +52,7 @@ __all__ = [
     "GYearMonth",
     "Many",
     "Tables",
+    "accelerate",
     "by_type",
     "collapse",
     "is_nil",

@@ -1,6 +1,6 @@
 """Measures, in a process of its own: schema_worker.py documents|compile|import|stall|memory ... prints a line of JSON.
 
-``documents`` runs in the peers' virtualenv, where ``schema`` (pure Python) is put on the path, so that all contenders
+``documents`` runs in the peers' virtualenv, where ``schema`` as installed is put on the path, so that all contenders
 share one interpreter and one lxml. Times are CPU seconds of the process; each is the best of a few within the round.
 """
 
@@ -61,9 +61,15 @@ def contenders(data: Path, work: Path, name: str, peers: bool) -> dict[str, Call
     from lxml import etree
 
     import schema
+    from schema.runtime import native
 
     xsd = data / SCHEMAS[name][0]
     ours = schema.load(xsd).prepare()
+    walker, native._walker = native._walker, None
+    pure = schema.load(xsd).prepare()
+    native._walker = walker
+    if walker is None:
+        sys.stderr.write("  no readers in C here: schema is schema-pure\n")
     judge = etree.XMLSchema(file=str(xsd))
 
     def lxml_tasks(document: bytes) -> dict[str, Any]:
@@ -85,7 +91,11 @@ def contenders(data: Path, work: Path, name: str, peers: bool) -> dict[str, Call
             tasks["json_to_xml"] = lambda: ours.json_to_xml(text)
         return tasks
 
-    found: dict[str, Callable[[bytes], dict[str, Any]]] = {"lxml": lxml_tasks, "schema": our_tasks}
+    found: dict[str, Callable[[bytes], dict[str, Any]]] = {
+        "lxml": lxml_tasks,
+        "schema": our_tasks,
+        "schema-pure": lambda document: {"from_xml": lambda: pure.from_xml(document)},
+    }
     if not peers:
         return found
 
