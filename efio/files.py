@@ -12,7 +12,6 @@ turn. A layer enters those below it in one order only, hence no deadlock.
 
 from __future__ import annotations
 
-import errno
 import io
 import os
 import stat
@@ -27,9 +26,9 @@ from efio._impl import PYTHON
 from efio.locks import RLock
 
 if PYTHON:
-    from efio._pure.nowait import read_nowait, readinto_nowait
+    from efio._pure.nowait import CachedReads
 else:
-    from efio._files import read_nowait, readinto_nowait
+    from efio._files import CachedReads  # type: ignore[assignment]
 
 __all__ = [
     "BufferedRandom",
@@ -46,8 +45,6 @@ __all__ = [
 run_blocking = _offload.call
 run_blocking_async = _offload.call_async
 
-_UNSUPPORTED = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)
-
 
 @dataclass(frozen=True, slots=True)
 class FileStatistics:
@@ -62,8 +59,9 @@ class FileIO(io.FileIO):
     """io.FileIO; a greenlet that would wait for the disk is switched out meanwhile. Same arguments, same errors."""
 
     _lock: Any = None
-    _nowait = False
-    _cached_reads = _blocking_calls = _switched = 0
+    _on_disk = False
+    _cached = CachedReads(-1, False)
+    _blocking_calls = _switched = 0
 
     def __init__(
         self,
@@ -76,8 +74,7 @@ class FileIO(io.FileIO):
         self._lock = RLock()
         kind = os.fstat(self.fileno()).st_mode
         self._on_disk = stat.S_ISREG(kind) or stat.S_ISBLK(kind)
-        self._fd = self.fileno()
-        self._nowait = self._on_disk and self.readable()  # until it is closed
+        self._cached = CachedReads(self.fileno(), self._on_disk and self.readable())
 
     def _blocking(self, function: Callable[..., Any], *arguments: Any) -> Any:
         # What close() must not overtake: another file could get the number of the descriptor.
@@ -101,68 +98,48 @@ class FileIO(io.FileIO):
             return _offload.call(function, self, *arguments)
 
     def read(self, size: int | None = -1, /) -> Any:
-        if self._nowait and size is not None and size > 0:
-            try:
-                data = read_nowait(self._fd, size)
-            except OSError as error:
-                if error.errno not in _UNSUPPORTED:
-                    raise
-                self._nowait = False
-            else:
-                if data is not None:
-                    self._cached_reads += 1
-                    return data if len(data) == size or not data else self._rest(data, size)
-        elif self._on_disk and (size is None or size < 0) and self.readable():
+        data = self._cached.read(size)
+        if data is not None:
+            return data if len(data) == size or not data else self._rest(data, size)
+        if self._on_disk and (size is None or size < 0) and self.readable():
             return self.readall()
         return self._blocking(io.FileIO.read, size)
 
     def read_cached(self, size: int) -> bytes | None:
         """`read`, if the page cache holds all of it (or the file ends); None, and nothing is read, if not."""
-        if not self._nowait:
+        data = self._cached.read(size)
+        if data and len(data) < size and self.tell() < os.fstat(self.fileno()).st_size:
+            self.seek(-len(data), os.SEEK_CUR)
             return None
-        try:
-            data = read_nowait(self.fileno(), size)
-        except OSError as error:
-            if error.errno not in _UNSUPPORTED:
-                raise
-            self._nowait = False
-            return None
-        if data is None or (data and len(data) < size and self.tell() < os.fstat(self.fileno()).st_size):
-            if data:
-                self.seek(-len(data), os.SEEK_CUR)
-            return None
-        self._cached_reads += 1
         return data
 
-    def _rest(self, data: bytes, size: int) -> bytes:
+    def _rest(self, data: bytes, size: Any) -> bytes:
         # The page cache ended, or the file: reads of files are not short but at their end.
-        rest = read_nowait(self.fileno(), size - len(data))
+        rest = self._cached.read(size - len(data))
         if rest is None:
             rest = self._blocking(io.FileIO.read, size - len(data))
+        else:
+            self._cached.count -= 1  # for whoever asked this was one read
         return data + rest if rest else data
 
     def readinto(self, buffer: Any, /) -> Any:
-        if self._nowait:
-            try:
-                got = readinto_nowait(self._fd, buffer)
-            except OSError as error:
-                if error.errno not in _UNSUPPORTED:
-                    raise
-                self._nowait = False
+        got = self._cached.readinto(buffer)
+        if got is None:
+            return self._blocking(io.FileIO.readinto, buffer)
+        if type(buffer) is memoryview and got == buffer.nbytes:
+            return got
+        with memoryview(buffer) as view, view.cast("B") as octets:
+            if got in (0, len(octets)):
+                return got
+            rest = self._cached.readinto(octets[got:])
+            if rest is None:
+                rest = self._blocking(io.FileIO.readinto, octets[got:])
             else:
-                if got is not None:
-                    self._cached_reads += 1
-                    if type(buffer) is memoryview and got == buffer.nbytes:
-                        return got
-                    with memoryview(buffer) as view, view.cast("B") as octets:
-                        if got in (0, len(octets)):
-                            return got
-                        rest = readinto_nowait(self.fileno(), octets[got:])
-                        return got + (self._blocking(io.FileIO.readinto, octets[got:]) if rest is None else rest)
-        return self._blocking(io.FileIO.readinto, buffer)
+                self._cached.count -= 1  # for whoever asked this was one read
+            return got + rest
 
     def readall(self) -> Any:
-        if not self._nowait or not _offload.in_greenlet():
+        if not self._on_disk or not self.readable() or not _offload.in_greenlet():
             return self._blocking(io.FileIO.readall)
         chunks = []
         size = max(os.fstat(self.fileno()).st_size - self.tell(), 0) + 1
@@ -212,15 +189,15 @@ class FileIO(io.FileIO):
 
     def statistics(self) -> FileStatistics:
         """Reads and other calls since it was opened. Of a buffered file: ``file.raw.statistics()``."""
-        return FileStatistics(self._cached_reads, self._blocking_calls, self._switched)
+        return FileStatistics(self._cached.count, self._blocking_calls, self._switched)
 
     def close(self) -> None:
         if self.closed or self._lock is None or not _offload.in_greenlet():
-            self._nowait = False
+            self._cached.stop()
             io.FileIO.close(self)
             return
         with self._lock:
-            self._nowait = False
+            self._cached.stop()
             io.FileIO.close(self)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import threading
@@ -11,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-__all__ = ["read_nowait", "readinto_nowait"]
+__all__ = ["CachedReads"]
 
-TURN = 0.00035  # seconds that a hub's greenlets may read from the page cache before the hub comes round
+_UNSUPPORTED = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)  # this file system cannot tell
+TURN = 0.0003  # seconds that a hub's greenlets may read from the page cache before the hub comes round
 
 
 class _Reading(threading.local):
@@ -40,17 +42,42 @@ def _give_turn() -> None:
             timer.close()
 
 
-def readinto_nowait(fd: int, target: Buffer) -> int | None:
-    with memoryview(target) as view, view.cast("B") as octets:
-        try:
-            got = os.preadv(fd, [octets], -1, os.RWF_NOWAIT)
-        except BlockingIOError:
+class CachedReads:
+    """The reads of one file that the page cache can answer. Not for use after the descriptor is closed: ``stop()``."""
+
+    __slots__ = ("_fd", "_possible", "count")
+
+    def __init__(self, fd: int, possible: bool) -> None:
+        self._fd, self._possible = fd, possible
+        self.count = 0
+
+    def stop(self) -> None:
+        """From now on every answer is None."""
+        self._possible = False
+
+    def read(self, size: object) -> bytes | None:
+        """At most ``size`` bytes at the file's offset, fewer where the page cache ends; None: not from here."""
+        if not self._possible or type(size) is not int or size <= 0:
             return None
-    _give_turn()
-    return got
+        target = bytearray(size)
+        got = self.readinto(target)
+        return None if got is None else bytes(target[:got])
 
-
-def read_nowait(fd: int, n: int) -> bytes | None:
-    target = bytearray(n)
-    got = readinto_nowait(fd, target)
-    return None if got is None else bytes(target[:got])
+    def readinto(self, target: Buffer) -> int | None:
+        """The same into a writable buffer; the number of bytes, or None."""
+        if self._possible:
+            _give_turn()
+        if not self._possible:
+            return None
+        with memoryview(target) as view, view.cast("B") as octets:
+            try:
+                got = os.preadv(self._fd, [octets], -1, os.RWF_NOWAIT)
+            except BlockingIOError:
+                return None
+            except OSError as error:
+                if error.errno not in _UNSUPPORTED:
+                    raise
+                self._possible = False
+                return None
+        self.count += 1
+        return got

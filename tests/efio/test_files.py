@@ -8,6 +8,7 @@ import io
 import os
 import threading
 import unittest
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from flows import PATIENCE, in_thread
 
 import efio
 from efio import files
+from efio._impl import PYTHON
 
 standard_fileio = pytest.importorskip("test.test_fileio", reason="this Python comes without its tests")
 standard_io = pytest.importorskip("test.test_io", reason="this Python comes without its tests")
@@ -26,9 +28,31 @@ standard_io = pytest.importorskip("test.test_io", reason="this Python comes with
 def uncached(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Reads find nothing in the page cache; the list has an entry for each one."""
     asked: list[int] = []
-    monkeypatch.setattr(files, "read_nowait", lambda fd, n: asked.append(n))
-    monkeypatch.setattr(files, "readinto_nowait", lambda fd, buffer: asked.append(len(buffer)))
+    page_cache(monkeypatch, lambda fd, n: asked.append(n))
     return asked
+
+
+def page_cache(monkeypatch: pytest.MonkeyPatch, read: Callable[[int, int], bytes | None]) -> None:
+    """What is read from the page cache of files that are opened from now on: read(fd, size)."""
+
+    class CachedReads:
+        def __init__(self, fd: int, possible: bool) -> None:
+            self.fd, self.possible, self.count = fd, possible, 0
+
+        def stop(self) -> None:
+            self.possible = False
+
+        def read(self, size: Any) -> bytes | None:
+            return read(self.fd, size) if self.possible and type(size) is int and size > 0 else None
+
+        def readinto(self, buffer: Any) -> int | None:
+            data = self.read(len(buffer))
+            if data is None:
+                return None
+            buffer[: len(data)] = data
+            return len(data)
+
+    monkeypatch.setattr(files, "CachedReads", CachedReads)
 
 
 # --- the standard library's own tests
@@ -100,7 +124,7 @@ def test_others_run_while_one_waits_for_the_disk(tmp_path: Path, monkeypatch: py
         assert release.wait(60)
         return bytes(size)
 
-    monkeypatch.setattr(files, "read_nowait", lambda fd, n: None)
+    page_cache(monkeypatch, lambda fd, n: None)
     with efio.open(tmp_path / "f", "rb", buffering=0) as f:
         reader = gevent.spawn(f._blocking, slow, 5)
         while not arrived.is_set():
@@ -126,29 +150,75 @@ def test_short_page_cache_is_no_short_read(tmp_path: Path, monkeypatch: pytest.M
         size = next(answers)
         return None if size is None else os.read(fd, size)
 
-    monkeypatch.setattr(files, "read_nowait", partly)
+    page_cache(monkeypatch, partly)
     with efio.open(tmp_path / "f", "rb", buffering=0) as f:
         assert f.read(4096) == bytes(range(256)) * 16
         f.seek(0)
         assert in_greenlets(lambda: f.read(4096)) == [bytes(range(256)) * 16]
 
 
+def test_file_system_without_nowait(tmp_path: Path) -> None:
+    """/proc is one. Everything is read by the other way, and the page cache is not asked again."""
+    path = f"/proc/{os.getpid()}/limits"
+    with open(path, "rb") as plain:
+        expected = plain.read()
+    with efio.open(path, "rb", buffering=0) as f:
+        first, second, rest = in_greenlets(lambda: (f.read(3), f.read(3), f.read()))[0]
+        assert first + second + rest == expected
+        assert (len(first), len(second)) == (3, 3)
+        found = f.statistics()  # type: ignore[attr-defined]
+        assert (found.cached_reads, found.switched) == (0, found.blocking_calls)
+    with efio.open(path, encoding="ascii") as t:
+        assert in_greenlets(t.read) == [expected.decode()]
+
+
+@pytest.mark.skipif(not PYTHON, reason="the compiled twin's system calls cannot be replaced")
 @pytest.mark.parametrize("number", [errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS])
-def test_file_system_without_nowait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+def test_system_without_nowait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
     asked = []
 
-    def refuse(fd: int, n: Any) -> bytes:
-        asked.append(n)
+    def refuse(fd: int, buffers: Any, offset: int, flags: int) -> int:
+        asked.append(fd)
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(files, "read_nowait", refuse)
-    monkeypatch.setattr(files, "readinto_nowait", refuse)
+    monkeypatch.setattr(os, "preadv", refuse)
     (tmp_path / "f").write_bytes(b"0123456789")
     with efio.open(tmp_path / "f", "rb", buffering=0) as f:
         assert in_greenlets(lambda: (f.read(3), f.read(3), f.read())) == [(b"012", b"345", b"6789")]
     assert len(asked) == 1, "it is not asked again"
-    with efio.open(tmp_path / "f", encoding="ascii") as t:
-        assert in_greenlets(t.read) == ["0123456789"]
+
+
+def test_a_reader_of_cached_data_lets_others_run(tmp_path: Path) -> None:
+    """Who reads from the page cache only, for ever, still gives turns; and who is killed meanwhile loses no data."""
+    (tmp_path / "f").write_bytes(bytes(1 << 20))
+    ran: list[int] = []
+    with efio.open(tmp_path / "f", "rb", buffering=0) as f:
+
+        def read() -> None:
+            while not ran:
+                f.seek(0)
+                while len(f.read(65536)) == 65536:
+                    pass
+
+        reader = gevent.spawn(read)
+        gevent.spawn_later(0.001, ran.append, 1)
+        reader.join(60)
+        assert ran
+        assert reader.dead
+
+        total = [0]
+
+        def add() -> None:
+            while data := f.read(65536):
+                total[0] += len(data)
+
+        for _ in range(200):
+            f.seek(0)
+            total[0] = 0
+            adding = gevent.spawn(add)
+            gevent.sleep(0)
+            adding.kill()
+            assert f.tell() == total[0]
 
 
 def test_memory_file_system() -> None:
