@@ -1,13 +1,13 @@
-"""Names to addresses: the system's own lookup, on efio's pool, with a cache.
+"""Names to addresses, with a cache, whoever does the lookup.
 
-The system's (and not c-ares') because it alone knows nsswitch.conf: /etc/hosts, mDNS, whatever else an operator has set
-up. It has no deadline and blocks a thread, so it runs on ``efio.default_pool()`` while the caller waits on its hub with
-a deadline of its own, and not more than ``MAX_LOOKUPS`` run at a time. Many who ask for the same name at the same time
-share one lookup. The answer is kept for ``ttl`` seconds (the system does not tell the record's own), a failure for
-``negative_ttl``; an old answer is better than a failure for ``stale`` seconds.
+A lookup (``Lookup``) is begun by the first one who needs a name, and ends in whatever thread it likes; those who ask
+for the same name meanwhile wait with the first one, each with a deadline of their own, and whoever goes away leaves it
+running for the others. An answer is kept as long as its records say (``least_ttl`` to ``most_ttl`` seconds), or for
+``ttl`` seconds where nothing says; a failure for ``negative_ttl`` (c-ares keeps it longer, if the zone says so); an old
+answer is better than a failure for ``stale`` seconds.
 
-Tried and dropped: gevent's binding of c-ares (26.9). It belongs to one hub, and its channels raise errors nobody can
-catch when that hub has been destroyed. ``Resolver(lookup)`` takes any other lookup.
+Usually the lookup is that of c-ares (ares.py). The other one is the system's: it blocks a thread and has no deadline,
+so it runs on ``efio.default_pool()``, not more than ``MAX_LOOKUPS`` at a time.
 """
 
 from __future__ import annotations
@@ -16,16 +16,27 @@ import _socket  # not replaced by gevent
 import ipaddress
 from collections.abc import Callable
 from time import monotonic
-from typing import Any
+from typing import Any, Protocol
 
 from efio import Waiter, default_pool
 from service_utils.pool.native import native_lock
 
-__all__ = ["Address", "Resolver", "interleave"]
+__all__ = ["Address", "Done", "Lookup", "Resolver", "SystemLookup", "interleave"]
 
 Address = tuple[int, Any]  #: family and socket address
-MAX_LOOKUPS = 8
+Done = Callable[
+    [list[Address] | OSError, float | None], None
+]  #: takes what was found, and for how many seconds it holds
+MAX_LOOKUPS = 8  # of the system at a time
+MAX_WAITING = 1000  # names that are looked up at a time
 MAX_NAMES = 1000
+
+
+class Lookup(Protocol):
+    """Finds the addresses of a name."""
+
+    def begin(self, host: str, port: int, done: Done) -> None:
+        """Calls ``done`` once: in the end, in any thread, or before it returns. Waits for nothing."""
 
 
 def _system(host: str, port: int) -> list[Address]:
@@ -33,33 +44,68 @@ def _system(host: str, port: int) -> list[Address]:
     return list(dict.fromkeys((int(entry[0]), entry[4]) for entry in found))
 
 
-class _Lookup:
-    """One that is under way, and who waits for it."""
+class SystemLookup:
+    """The system's, or another function that blocks, in threads of the pool."""
 
-    def __init__(self) -> None:
-        self.waiters: list[Waiter] = []
+    def __init__(self, function: Callable[[str, int], list[Address]] = _system) -> None:
+        self._function = function
+        self._lock = native_lock()
+        self._running = 0
+
+    def begin(self, host: str, port: int, done: Done) -> None:
+        with self._lock:
+            full = self._running >= MAX_LOOKUPS
+            self._running += not full
+        if full:
+            done(OSError(f"{MAX_LOOKUPS} names are being looked up already, and none is answered"), None)
+        else:
+            default_pool().submit(self._run, host, port, done)
+
+    def _run(self, host: str, port: int, done: Done) -> None:
+        result: list[Address] | OSError
+        try:
+            result = self._function(host, port)
+        except OSError as error:
+            result = error
+        except Exception as error:  # noqa: BLE001 - UnicodeError of the system's lookup, or of one that was given
+            result = OSError(f"{host}: {error}")
+        with self._lock:
+            self._running -= 1
+        done(result, None)
 
 
 class Resolver:
-    """A cache of addresses; one for all clients unless told. Times in seconds."""
+    """A cache of addresses; one for all clients unless told. Times in seconds.
+
+    ``lookup``: a ``Lookup``, or a function that blocks; None: the usual one, see ares.py.
+    """
 
     def __init__(
         self,
-        lookup: Callable[[str, int], list[Address]] = _system,
+        lookup: Lookup | Callable[[str, int], list[Address]] | None = None,
         *,
         ttl: float = 30.0,
+        least_ttl: float = 1.0,
+        most_ttl: float = 300.0,
         negative_ttl: float = 1.0,
         stale: float = 600.0,
         clock: Callable[[], float] = monotonic,
     ) -> None:
-        self._lookup = lookup
+        self._lookup: Lookup | None
+        if callable(lookup) and not hasattr(lookup, "begin"):
+            self._lookup = SystemLookup(lookup)
+        else:
+            self._lookup = lookup
         self.ttl = ttl
+        self.least_ttl = least_ttl
+        self.most_ttl = most_ttl
         self.negative_ttl = negative_ttl
         self.stale = stale
         self._clock = clock
         self._lock = native_lock()
-        self._known: dict[tuple[str, int], tuple[float, float, list[Address] | OSError]] = {}  # until, since, what
-        self._running: dict[tuple[str, int], _Lookup] = {}
+        # until, since, what
+        self._known: dict[tuple[str, int], tuple[float, float, list[Address] | OSError]] = {}
+        self._running: dict[tuple[str, int], list[Waiter]] = {}  # who waits for what is being looked up
 
     def resolve(self, host: str, port: int, timeout: float) -> list[Address]:
         """Addresses, at least one, in the order in which they should be tried. OSError; TimeoutError."""
@@ -71,39 +117,49 @@ class Resolver:
             return [(_socket.AF_INET6 if address.version == 6 else _socket.AF_INET, (host, port))]
         key = host, port
         known = self._known.get(key)
-        if known is None or known[0] <= self._clock():
-            self._ask(key, timeout)
-            known = self._known[key]
-        if isinstance(known[2], OSError):
-            raise OSError(*known[2].args)
-        return known[2]
+        found = known[2] if known is not None and known[0] > self._clock() else self._ask(key, timeout)
+        if isinstance(found, OSError):
+            raise OSError(*found.args)
+        return found
 
-    def _ask(self, key: tuple[str, int], timeout: float) -> None:
+    def _ask(self, key: tuple[str, int], timeout: float) -> list[Address] | OSError:
         waiter = Waiter()
         with self._lock:
             running = self._running.get(key)
             first = running is None
             if running is None:
-                if len(self._running) >= MAX_LOOKUPS:
-                    raise OSError(f"{MAX_LOOKUPS} names are being looked up already, and none is answered")
-                running = self._running[key] = _Lookup()
-            running.waiters.append(waiter)
+                if len(self._running) >= MAX_WAITING:
+                    raise OSError(f"{MAX_WAITING} names are being looked up already, and none is answered")
+                running = self._running[key] = []
+            running.append(waiter)
         if first:
-            default_pool().submit(self._run, key)
+            self._begin(key)
         if not waiter.wait(timeout):
             raise TimeoutError(f"the name {key[0]} was not found within {timeout:.3g} s")
+        found: list[Address] | OSError = waiter.payload
+        return found
 
-    def _run(self, key: tuple[str, int]) -> None:
-        """In a thread of the pool."""
-        result: list[Address] | OSError
+    def _begin(self, key: tuple[str, int]) -> None:
+        lookup = self._lookup
         try:
-            result = interleave(self._lookup(*key)) or OSError(f"{key[0]} has no address")
-        except OSError as error:
-            result = error
-        except Exception as error:  # noqa: BLE001 - UnicodeError of the system's lookup, or of one that was given
-            result = OSError(f"{key[0]}: {error}")
+            if lookup is None:
+                from service_utils.http.ares import usual_lookup
+
+                lookup = self._lookup = usual_lookup()
+            lookup.begin(*key, lambda result, holds: self._done(key, result, holds))
+        except BaseException as error:
+            self._done(key, OSError(f"{key[0]}: {error!r}"), None)
+            raise
+
+    def _done(self, key: tuple[str, int], result: list[Address] | OSError, holds: float | None) -> None:
+        """In any thread."""
+        if not isinstance(result, OSError):
+            result = interleave(result) if result else OSError(f"{key[0]} has no address")
         now = self._clock()
         with self._lock:
+            waiters = self._running.pop(key, None)
+            if waiters is None:
+                return
             old = self._known.get(key)
             if isinstance(result, OSError):
                 since = now
@@ -111,12 +167,13 @@ class Resolver:
                     since, result = old[1], old[2]
                 until = now + self.negative_ttl
             else:
-                since, until = now, now + self.ttl
+                ttl = self.ttl if holds is None else min(max(holds, self.least_ttl), self.most_ttl)
+                since, until = now, now + ttl
             if len(self._known) >= MAX_NAMES and key not in self._known:
                 del self._known[next(iter(self._known))]
             self._known[key] = until, since, result
-            waiters = self._running.pop(key).waiters
         for waiter in waiters:
+            waiter.payload = result
             waiter.wake()
 
 

@@ -7,12 +7,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pycares
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 from peers import Peer
 
 from service_utils import http
+
+pycares.Channel().close()  # starts the one thread of the process that ends channels
 
 
 @pytest.fixture

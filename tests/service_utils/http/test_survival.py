@@ -20,6 +20,7 @@ from forks import ended_well, in_child
 from peers import Peer, Seen, Visit, answer, redirect
 
 from service_utils import http
+from service_utils.http.dns import SystemLookup
 from service_utils.pool import PoolExhausted
 
 Serve = Callable[..., Peer]
@@ -466,9 +467,9 @@ def test_happy_eyeballs(serve: Serve, make: Make) -> None:
 
 
 def test_lookups_of_names(serve: Serve, make: Make) -> None:
-    """From /etc/hosts, in greenlets and threads; and names that are none."""
+    """By the system, from /etc/hosts, in greenlets and threads; and names that are none."""
     peer = serve(lambda seen: answer(seen.fields["host"]))
-    client = make(resolver=http.Resolver(), retries=None)
+    client = make(resolver=http.Resolver(SystemLookup()), retries=None)
     ask = lambda: client.get(f"http://localhost:{peer.port}/").text  # noqa: E731
     assert ask() == in_thread(ask, hub=True).result(PATIENCE) == f"localhost:{peer.port}"
     with pytest.raises(http.ConnectFailed):
