@@ -10,7 +10,7 @@
     def price(article: int) -> float: ...
 """
 
-from service_utils.redis.cache import Cache, Cached
+from service_utils.redis.cache import Cache, Cached, CacheStatistics
 from service_utils.redis.client import Cluster, Redis, connect, connect_cluster
 from service_utils.redis.limits import Allowance, RateLimiter
 from service_utils.redis.locks import Lock, LockLost, LockTimedOut
@@ -19,6 +19,7 @@ from service_utils.redis.sessions import Sessions
 __all__ = [
     "Allowance",
     "Cache",
+    "CacheStatistics",
     "Cached",
     "Cluster",
     "Lock",

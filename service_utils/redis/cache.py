@@ -2,7 +2,7 @@
 
 When a value is missing, one caller computes it and the others wait: within the process on each other, between processes
 on a lock in Redis (a stampede, or dogpile, is what happens without). While an old value is still there (``stale``),
-nobody waits: one caller computes the new value, the others get the old one.
+nobody waits: everybody gets it, and the first one has the new value computed in the background (refreshing.py).
 
 Values are msgpack: None, numbers, text, bytes, lists, dicts, datetimes; with ``into`` any type that msgspec knows.
 What is handed out is always a copy. The cache is an aid: when Redis cannot be reached, functions are called, and for a
@@ -21,18 +21,19 @@ import struct
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import dataclass
 from time import monotonic
 from typing import Any, Generic, ParamSpec, TypeVar
 
 import msgspec
 import redis
 
-from efio import Waiter
 from service_utils.pool import PoolExhausted
 from service_utils.pool.native import native_lock
+from service_utils.redis.refreshing import Flights, in_background
 from service_utils.waiting import sleep
 
-__all__ = ["Cache", "Cached"]
+__all__ = ["Cache", "CacheStatistics", "Cached"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -42,6 +43,17 @@ UNREACHABLE = (redis.ConnectionError, redis.TimeoutError, PoolExhausted, OSError
 REST = 1.0  # seconds for which Redis is not asked after it could not be reached
 _head = struct.Struct("<d")  # fresh until, seconds since 1970
 _unlock = "if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('del', KEYS[1]) end return 0"
+
+
+@dataclass(frozen=True)
+class CacheStatistics:
+    """What functions that are ``cached`` have found, in this process."""
+
+    hits: int
+    stale: int  #: old values were given out, and new ones asked for in the background
+    misses: int  #: the function was called, and its caller waited
+    failed: int  #: an old value stayed, because the function has raised an error
+    computing: int  #: at this moment
 
 
 class Cache:
@@ -62,7 +74,8 @@ class Cache:
         self._clock = clock
         self._lock = native_lock()
         self._near: OrderedDict[str, tuple[float, bytes]] = OrderedDict()  # name: until, value with its head
-        self._flights: dict[str, list[Waiter]] = {}
+        self._flights = Flights()
+        self._hits = self._stale = self._misses = self._failed = 0
         self._rest_until = 0.0
 
     # --- plain values
@@ -138,25 +151,9 @@ class Cache:
             if len(self._near) > self.local_size:
                 self._near.popitem(last=False)
 
-    # --- one who computes, others who wait
-
-    def _fly(self, name: str, timeout: float) -> bool:
-        """True: the caller computes, and calls ``_land``. False: somebody else has, or took too long."""
-        waiter = Waiter()
-        with self._lock:
-            waiters = self._flights.get(name)
-            if waiters is None:
-                self._flights[name] = []
-                return True
-            waiters.append(waiter)
-        waiter.wait(timeout)
-        return False
-
-    def _land(self, name: str) -> None:
-        with self._lock:
-            waiters = self._flights.pop(name)
-        for waiter in waiters:
-            waiter.wake()
+    def statistics(self) -> CacheStatistics:
+        """Of functions that are ``cached``."""
+        return CacheStatistics(self._hits, self._stale, self._misses, self._failed, len(self._flights))
 
 
 class Cached(Generic[P, T]):
@@ -192,17 +189,48 @@ class Cached(Generic[P, T]):
         while True:
             data = cache._read(name)
             if data is not None and _head.unpack_from(data)[0] > cache._clock():
+                cache._hits += 1
                 return self._decode(data)
-            if data is not None and name in cache._flights:
+            if data is not None and self._stale > 0:
+                cache._stale += 1
+                self._refresh(name, args, kwargs)
                 return self._decode(data)
-            if cache._fly(name, deadline - monotonic()):
+            flight = cache._flights.board(name, deadline - monotonic(), self._lease)
+            if flight is not None:
                 break
             if monotonic() >= deadline:
                 return self._function(*args, **kwargs)
+        cache._misses += 1
         try:
             return self._compute(name, deadline, args, kwargs)
         finally:
-            cache._land(name)
+            cache._flights.land(name, flight)
+
+    def _refresh(self, name: str, args: Any, kwargs: Any) -> None:
+        """Has the result computed in the background, unless it is being computed, or could not be a moment ago."""
+        flights = self._cache._flights
+        flight = flights.take_off(name, self._lease)
+        if flight is None:
+            return
+
+        def compute() -> None:
+            try:
+                self._compute(name, monotonic() + self._lease, args, kwargs)
+            except Exception:
+                log.exception("%s: could not be computed in the background", self._name)
+                self._note_failure(name)
+            finally:
+                flights.land(name, flight)
+
+        try:
+            in_background(compute, f"refresh of {self._name}")
+        except Exception:
+            flights.land(name, flight)
+            log.exception("%s: nothing can be computed in the background any more", self._name)
+
+    def _note_failure(self, name: str) -> None:
+        self._cache._failed += 1
+        self._cache._flights.pause(name)
 
     def _decode(self, data: bytes) -> T:
         value: T = self._decoder.decode(memoryview(data)[8:])
@@ -239,6 +267,7 @@ class Cached(Generic[P, T]):
             if old is None:
                 raise
             log.exception("%s: the old result is used", self._name)
+            self._note_failure(name)
             return self._decode(old)
         finally:
             if taken is not None and taken[0]:

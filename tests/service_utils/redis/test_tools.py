@@ -142,36 +142,6 @@ def test_the_one_who_computes_is_killed(client: Redis) -> None:
     assert len(calls) == 2
 
 
-def test_stale_while_it_is_computed(make: Make) -> None:
-    """The old value for all but the one who computes, in this process and in others; and when that fails."""
-    clock = Clock()
-    caches = [Cache(make(), clock=clock) for _ in range(2)]
-    state: dict[str, Any] = {"value": "old", "wait": None}
-
-    def compute() -> str:
-        if state["wait"] is not None:
-            state["computing"] = True
-            state["wait"].wait(PATIENCE)
-        if state["value"] is None:
-            raise KeyError("broken")
-        return str(state["value"])
-
-    one, other = (cache.cached(ttl=10, stale=100, name="f")(compute) for cache in caches)
-    assert (one(), other()) == ("old", "old")
-    clock.now += 20
-    state |= {"value": "new", "wait": gevent.event.Event()}
-    refreshing = gevent.spawn(one)
-    while "computing" not in state:
-        gevent.sleep(0.001)
-    assert (one(), other()) == ("old", "old")
-    state["wait"].set()
-    assert refreshing.get(timeout=PATIENCE) == "new"
-    assert one() == other() == "new"
-    clock.now += 20
-    state["value"] = None
-    assert one() == "new", "better than none"
-
-
 @pytest.mark.leaves_behind("the server, started again")
 def test_cache_without_redis(client: Redis, server: Any, caplog: pytest.LogCaptureFixture) -> None:
     """The function is called; Redis is not asked each time; then it is used again."""
