@@ -11,7 +11,6 @@ import csv
 import dataclasses
 import datetime
 import io
-import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, TypeVar, overload
@@ -21,12 +20,14 @@ import msgspec
 from efio import run_blocking
 from service_utils.formats.errors import BadData
 from service_utils.formats.offload import sized
+from service_utils.formats.unpacked import check_zip, too_many
 
 __all__ = ["csv_decode", "csv_encode", "csv_stream", "xlsx_decode", "xlsx_encode"]
 
 T = TypeVar("T")
 MAX_SIZE = 64 * 1024 * 1024  # bytes
 MAX_UNPACKED = 512 * 1024 * 1024  # bytes: what an XLSX file may become
+MAX_CELLS = 5_000_000  # some 250 MB when they are read
 BATCH = 500  # rows
 _RISKY = ("=", "+", "-", "@", "\t", "\r")  # https://owasp.org/www-community/attacks/CSV_Injection
 XLSX_ROWS, XLSX_TEXT = 1_048_576, 32_767  # what the format can hold
@@ -194,27 +195,31 @@ def _write(sheet: Any, line: int, values: Sequence[Any], formats: Mapping[type, 
 
 
 def xlsx_decode(
-    data: bytes, into: Any = dict, *, sheet: str | int = 0, max_size: int = MAX_SIZE, max_unpacked: int = MAX_UNPACKED
-) -> list[Any]:
+    data: bytes, into: Any = dict, *, sheet: str | int = 0, max_size: int = MAX_SIZE, max_unpacked: int = MAX_UNPACKED,
+    max_cells: int = MAX_CELLS,
+) -> list[Any]:  # fmt: skip
     """The rows of a sheet, whose first has the names: dicts, objects of a dataclass or Struct, or (all rows) tuples.
 
     Also XLS and ODS. BadData; ImportError without python-calamine. ``max_unpacked``: bytes when unpacked.
+    ``max_cells``: of a sheet, from A1 to the last column and row with something in them.
     """
     if len(data) > max_size:
         raise BadData(f"the file has {len(data)} bytes; max_size is {max_size}")
-    return run_blocking(_unxlsx, data, into, sheet, max_unpacked)
+    return run_blocking(_unxlsx, data, into, sheet, max_unpacked, max_cells)
 
 
-def _unxlsx(data: bytes, into: Any, sheet: str | int, max_unpacked: int) -> list[Any]:
+def _unxlsx(data: bytes, into: Any, sheet: str | int, max_unpacked: int, max_cells: int) -> list[Any]:
     try:
         import python_calamine as calamine
     except ImportError as error:
         raise ImportError(f"reading XLSX needs python-calamine: pip install 'evpy[formats]' ({error})") from error
     if data.startswith(b"PK"):
-        _check_zip(data, max_unpacked)
+        check_zip(data, max_unpacked, max_cells)
     try:
         book = calamine.CalamineWorkbook.from_filelike(io.BytesIO(data))
         found = book.get_sheet_by_index(sheet) if isinstance(sheet, int) else book.get_sheet_by_name(sheet)
+        if found.total_height * found.total_width > max_cells:
+            raise too_many(found.total_height, found.total_width, max_cells)
         rows = found.to_python(skip_empty_area=False)
     except (calamine.CalamineError, OSError, ValueError, IndexError) as error:
         raise BadData(f"not a workbook that can be read: {type(error).__name__} {error}") from None
@@ -230,18 +235,3 @@ def _unxlsx(data: bytes, into: Any, sheet: str | int, max_unpacked: int) -> list
         except msgspec.ValidationError as error:
             raise BadData(f"row {number}: {error}") from None
     return made
-
-
-def _check_zip(data: bytes, most: int) -> None:
-    """A small file may unpack to any size; what it says of itself is checked while it is unpacked, too."""
-    try:
-        with zipfile.ZipFile(io.BytesIO(data)) as packed:
-            left = most
-            for entry in packed.infolist():
-                with packed.open(entry) as file:
-                    while piece := file.read(min(1 << 20, left + 1)):
-                        left -= len(piece)
-                        if left < 0:
-                            raise BadData(f"the file has more than {most} bytes when it is unpacked")
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, OSError, zipfile.zlib.error) as error:  # type: ignore[attr-defined]
-        raise BadData(f"not a workbook that can be read: {error}") from None

@@ -118,6 +118,78 @@ def test_bad_xlsx() -> None:
             xlsx_decode(data, **more)  # type: ignore[arg-type]
 
 
+def rewritten(book: bytes, *changes: tuple[str, str]) -> bytes:
+    """The same workbook with other texts in its only sheet."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(book)) as old, zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as new:
+        for name in old.namelist():
+            text = old.read(name)
+            if name == "xl/worksheets/sheet1.xml":
+                for what, instead in changes:
+                    assert what.encode() in text
+                    text = text.replace(what.encode(), instead.encode())
+            new.writestr(name, text)
+    return out.getvalue()
+
+
+def ods(rows: str) -> bytes:
+    out = io.BytesIO()
+    names = "".join(
+        f' xmlns:{short}="urn:oasis:names:tc:opendocument:xmlns:{short}:1.0"' for short in ("office", "table", "text")
+    )
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as packed:
+        packed.writestr("mimetype", "application/vnd.oasis.opendocument.spreadsheet")
+        packed.writestr("META-INF/manifest.xml", "<manifest/>")
+        packed.writestr(
+            "content.xml",
+            f"<office:document-content{names}><office:body><office:spreadsheet><table:table table:name='S'>{rows}"
+            "</table:table></office:spreadsheet></office:body></office:document-content>",
+        )
+    return out.getvalue()
+
+
+CELL = "<table:table-cell office:value-type='string'{}><text:p>x</text:p></table:table-cell>"
+
+
+def test_workbooks_that_become_too_large() -> None:
+    """Their reader makes room for everything between A1 and the last cell, and ends the process if there is none."""
+    good = xlsx_encode([("a", "b"), (1, 2)])
+    places = ('r="A2"', 'r="B2"')
+    assert xlsx_decode(rewritten(good, (places[1], 'r="C2"')), tuple, max_cells=6)[1] == (1.0, "", 2.0)
+    row = ('<row r="2"', '<row r="1048576"')
+    for changes in (
+        [(places[1], 'r="XFD1048576"')],
+        [(places[1], "r='xfd1048576'")],
+        [row, (places[0], ""), (places[1], 'r="XFD2"')],
+        [row, ("<sheetData>", "<sheetData><row>" + "<c><v>1</v></c>" * 9000 + "</row>"), *((p, "") for p in places)],
+        [("<sheetData>", f"<sheetData>{' ' * (1 << 20)}"), (places[1], 'r="XFD1048576"')],  # in another piece
+    ):
+        with pytest.raises(BadData, match="max_cells"):
+            xlsx_decode(rewritten(good, *changes), tuple)
+    with pytest.raises(BadData, match=r"2 rows of 2 columns; max_cells is 3"):
+        xlsx_decode(good, tuple, max_cells=3)
+
+
+def test_tables_that_repeat_themselves() -> None:
+    empty = "<table:table-row table:number-rows-repeated='1048576'><table:table-cell/></table:table-row>"
+    times = " table:number-columns-repeated='3'"
+    small = ods(f"<table:table-row table:number-rows-repeated='2'>{CELL.format(times)}</table:table-row>{empty}")
+    assert xlsx_decode(small, tuple) == [("x", "x", "x")] * 2
+    wide = CELL.format(" table:number-columns-repeated='1000'")
+    gap = "<table:table-cell table:number-columns-repeated='16000'/>" + CELL.format("")
+    for rows in (
+        f"<table:table-row table:number-rows-repeated='100000'>{wide}</table:table-row>",
+        f"{empty}<table:table-row>{gap}</table:table-row>",
+    ):
+        with pytest.raises(BadData, match="max_cells"):
+            xlsx_decode(ods(rows), tuple)
+    binary = io.BytesIO()
+    with zipfile.ZipFile(binary, "w") as packed:
+        packed.writestr("xl/workbook.bin", b"")
+    with pytest.raises(BadData, match="XLSB"):
+        xlsx_decode(binary.getvalue())
+
+
 def test_exports() -> None:
     from service_utils import formats
 
