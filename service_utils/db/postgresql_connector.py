@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from _socket import gaierror
 from dataclasses import dataclass
+from time import monotonic
 from typing import Any
 
 import psycopg
 from psycopg.conninfo import make_conninfo
 
+from evpy.errors import EvpyError
 from service_utils.db.errors import error_for
 from service_utils.db.hosts import Hosts
 from service_utils.db.postgresql import PostgresqlSession
@@ -64,14 +65,18 @@ class PostgresqlConnector(SessionConnector):
         conninfo = make_conninfo(self.conninfo, host=host, port=port, target_session_attrs=wanted)
         if not host.startswith("/"):
             # libpq would ask the resolver itself, and block the hub meanwhile.
+            started = monotonic()
             try:
-                addresses = list(dict.fromkeys(str(address[0]) for _, address in resolve(host, port)))
-            except gaierror as error:
+                addresses = list(dict.fromkeys(str(address[0]) for _, address in resolve(host, port, timeout)))
+            except OSError as error:
+                if isinstance(error, EvpyError):  # a deadline of evpy is a TimeoutError
+                    raise
                 raise error_for(
                     "08001", f"the name {host!r} of the server cannot be resolved: {error}", "postgresql"
                 ) from error
             hosts = ",".join([host] * len(addresses))
             conninfo = make_conninfo(conninfo, host=hosts, hostaddr=",".join(addresses))
+            timeout = max(0.001, timeout - (monotonic() - started))
         try:
             return PostgresqlSession(self.settings.statement_timeout, open_link(conninfo, timeout))
         except psycopg.Error as error:

@@ -10,7 +10,6 @@
 
 from service_utils.http.bodies import File
 from service_utils.http.client import Client
-from service_utils.http.dns import Resolver
 from service_utils.http.errors import (
     BodyTooLarge,
     CertificateRefused,
@@ -28,6 +27,7 @@ from service_utils.http.errors import (
 from service_utils.http.policy import BreakerPolicy, Retries, Timeouts
 from service_utils.http.proxies import environment_proxy
 from service_utils.http.response import Response
+from service_utils.names import Resolver
 
 __all__ = [
     "BodyTooLarge",

@@ -15,7 +15,6 @@ from service_utils.http import cookies as cookie_store
 from service_utils.http.attempts import attempt
 from service_utils.http.bodies import NOTHING, Content, make_body
 from service_utils.http.decoding import ACCEPTED
-from service_utils.http.dns import Resolver
 from service_utils.http.errors import (
     HttpClientError,
     InvalidRequest,
@@ -38,6 +37,7 @@ from service_utils.http.request import (
 )
 from service_utils.http.response import Response
 from service_utils.http.urls import Params, Url, join, parse, with_params
+from service_utils.names import Resolver
 from service_utils.pool import PoolStatistics
 
 __all__ = ["Client"]

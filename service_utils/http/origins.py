@@ -12,13 +12,13 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Any
 
+from service_utils.dialing import dial
 from service_utils.http.connection import Connection
-from service_utils.http.dialing import dial
-from service_utils.http.dns import Resolver
 from service_utils.http.errors import CertificateRefused, ConnectFailed, ConnectTimedOut, HttpClientError
 from service_utils.http.policy import Breaker, BreakerPolicy
 from service_utils.http.transport import PlainStream, SecureStream
 from service_utils.http.urls import Url
+from service_utils.names import Resolver
 from service_utils.pool import Connector, Pool
 from service_utils.pool.native import native_lock
 

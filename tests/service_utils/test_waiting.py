@@ -101,7 +101,7 @@ def test_native_threads_get_no_hub_of_a_patched_program() -> None:
         import gevent.monkey
         gevent.monkey.patch_all()
         import _socket, gevent._hub_local, gevent.monkey
-        from service_utils.http.dialing import dial
+        from service_utils.dialing import dial
         from service_utils.waiting import WRITE, poll, sleep
         from time import monotonic
 

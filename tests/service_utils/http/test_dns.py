@@ -17,8 +17,8 @@ from peers import Peer, answer
 
 from evpy.errors import DeadlineExceeded
 from service_utils import http
-from service_utils.http.ares import AresLookup, usual_lookup
-from service_utils.http.dns import Address, Done, SystemLookup
+from service_utils.ares import AresLookup, usual_lookup
+from service_utils.names import Address, Done, SystemLookup
 
 ALIASES = [("www.test", CNAME, 20, "one.test"), ("one.test", CNAME, 90, "two.test")]
 NAMES: dict[tuple[str, int], Answer] = {

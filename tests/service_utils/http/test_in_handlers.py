@@ -13,7 +13,7 @@ HANDLERS = """
 import os
 import evpy
 from service_utils.http import Client, Resolver
-from service_utils.http.ares import AresLookup
+from service_utils.ares import AresLookup
 
 lookup = AresLookup(servers=[os.environ["TEST_DNS"]])
 scripted = Client(resolver=Resolver(lookup, least_ttl=0, most_ttl=0), retries=None)

@@ -20,7 +20,7 @@ from forks import ended_well, in_child
 from peers import Peer, Seen, Visit, answer, redirect
 
 from service_utils import http
-from service_utils.http.dns import SystemLookup
+from service_utils.names import SystemLookup
 from service_utils.pool import PoolExhausted
 
 Serve = Callable[..., Peer]

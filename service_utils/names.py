@@ -7,19 +7,22 @@ running for the others. An answer is kept as long as its records say (``least_tt
 answer is better than a failure for ``stale`` seconds.
 
 Usually the lookup is that of c-ares (ares.py). The other one is the system's: it blocks a thread and has no deadline,
-so it runs on ``efio.default_pool()``, not more than ``MAX_LOOKUPS`` at a time.
+so it has threads of its own: those of ``efio.default_pool()`` would all be gone when a name server hangs.
 """
 
 from __future__ import annotations
 
 import _socket  # not replaced by gevent
 import ipaddress
+import os
+import weakref
+from collections import deque
 from collections.abc import Callable
 from time import monotonic
 from typing import Any, Protocol
 
-from efio import Waiter, default_pool
-from service_utils.pool.native import native_lock
+from efio import Waiter
+from service_utils.pool.native import native_lock, start_thread
 
 __all__ = ["Address", "Done", "Lookup", "Resolver", "SystemLookup", "interleave"]
 
@@ -45,33 +48,48 @@ def _system(host: str, port: int) -> list[Address]:
 
 
 class SystemLookup:
-    """The system's, or another function that blocks, in threads of the pool."""
+    """The system's, or another function that blocks: in threads of its own, ``MAX_LOOKUPS`` at a time; the others wait
+    for their turn."""
 
     def __init__(self, function: Callable[[str, int], list[Address]] = _system) -> None:
         self._function = function
+        self._renew()
+        _with_state.add(self)
+
+    def _renew(self) -> None:
         self._lock = native_lock()
+        self._line: deque[tuple[str, int, Done]] = deque()
         self._running = 0
 
     def begin(self, host: str, port: int, done: Done) -> None:
         with self._lock:
-            full = self._running >= MAX_LOOKUPS
-            self._running += not full
-        if full:
-            done(OSError(f"{MAX_LOOKUPS} names are being looked up already, and none is answered"), None)
-        else:
-            default_pool().submit(self._run, host, port, done)
+            self._line.append((host, port, done))
+            starts = self._running < MAX_LOOKUPS
+            self._running += starts
+        if starts:
+            try:
+                start_thread(self._run)
+            except BaseException:
+                with self._lock:
+                    self._running -= 1
+                    self._line.remove((host, port, done))
+                raise
 
-    def _run(self, host: str, port: int, done: Done) -> None:
-        result: list[Address] | OSError
-        try:
-            result = self._function(host, port)
-        except OSError as error:
-            result = error
-        except Exception as error:  # noqa: BLE001 - UnicodeError of the system's lookup, or of one that was given
-            result = OSError(f"{host}: {error}")
-        with self._lock:
-            self._running -= 1
-        done(result, None)
+    def _run(self) -> None:
+        while True:
+            with self._lock:
+                if not self._line:
+                    self._running -= 1
+                    return
+                host, port, done = self._line.popleft()
+            result: list[Address] | OSError
+            try:
+                result = self._function(host, port)
+            except OSError as error:
+                result = error
+            except Exception as error:  # noqa: BLE001 - UnicodeError of the system's lookup, or of one that was given
+                result = OSError(f"{host}: {error}")
+            done(result, None)
 
 
 class Resolver:
@@ -102,9 +120,13 @@ class Resolver:
         self.negative_ttl = negative_ttl
         self.stale = stale
         self._clock = clock
-        self._lock = native_lock()
         # until, since, what
         self._known: dict[tuple[str, int], tuple[float, float, list[Address] | OSError]] = {}
+        self._renew()
+        _with_state.add(self)
+
+    def _renew(self) -> None:
+        self._lock = native_lock()
         self._running: dict[tuple[str, int], list[Waiter]] = {}  # who waits for what is being looked up
 
     def resolve(self, host: str, port: int, timeout: float) -> list[Address]:
@@ -119,7 +141,7 @@ class Resolver:
         known = self._known.get(key)
         found = known[2] if known is not None and known[0] > self._clock() else self._ask(key, timeout)
         if isinstance(found, OSError):
-            raise OSError(*found.args)
+            raise type(found)(*found.args)
         return found
 
     def _ask(self, key: tuple[str, int], timeout: float) -> list[Address] | OSError:
@@ -143,7 +165,7 @@ class Resolver:
         lookup = self._lookup
         try:
             if lookup is None:
-                from service_utils.http.ares import usual_lookup
+                from service_utils.ares import usual_lookup
 
                 lookup = self._lookup = usual_lookup()
             lookup.begin(*key, lambda result, holds: self._done(key, result, holds))
@@ -184,3 +206,15 @@ def interleave(addresses: list[Address]) -> list[Address]:
     mixed = [a for pair in zip(first, other, strict=False) for a in pair]
     shorter = min(len(first), len(other))
     return mixed + first[shorter:] + other[shorter:]
+
+
+_with_state: weakref.WeakSet[Resolver | SystemLookup] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    """In the child, in which nobody is looking up anything."""
+    for one in list(_with_state):
+        one._renew()
+
+
+os.register_at_fork(after_in_child=_after_fork)

@@ -18,7 +18,7 @@ from _socket import EAI_NONAME, SOCK_STREAM, gaierror
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from service_utils.http.dns import Address, Done, Lookup, SystemLookup
+from service_utils.names import Address, Done, Lookup, SystemLookup
 from service_utils.pool.native import native_lock
 
 if TYPE_CHECKING:

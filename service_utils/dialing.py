@@ -15,7 +15,7 @@ import sys
 from time import monotonic
 from typing import Any
 
-from service_utils.http.dns import Address
+from service_utils.names import Address
 from service_utils.waiting import WRITE, hub_to_wait_on, poller
 
 __all__ = ["dial"]
