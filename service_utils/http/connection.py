@@ -20,7 +20,7 @@ from service_utils.http.transport import PlainStream, SecureStream
 
 __all__ = ["Connection"]
 
-MAX_HEAD = 65536  # bytes
+MAX_HEAD = 65536  # bytes, also of what is neither head nor body
 MAX_INTERIM = 20  # 1xx answers before the final one
 
 
@@ -158,11 +158,15 @@ class Connection:
     def read_chunk(self, pause: float, deadline: float) -> bytes:
         """A piece of the body within ``pause`` seconds; nothing when it is complete. Errors as above."""
         stream, chunks = self.stream, self.chunks
+        idle = 0
         while not chunks and not self.complete:
             stream.deadline = min(monotonic() + pause, deadline)
             data = stream.receive(True)
             if data:
                 self._feed(data)
+                idle += len(data)
+                if idle > MAX_HEAD and not chunks and not self.complete:
+                    raise ProtocolError(f"{idle} bytes of trailers or of extensions of chunks, and nothing of the body")
             elif self.until_end:
                 self.complete = True
             else:

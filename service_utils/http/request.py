@@ -25,6 +25,7 @@ IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})  # 
 CREDENTIALS = frozenset(
     {"authorization", "cookie", "proxy-authorization", "x-auth", "x-auth-token", "x-api-key", "api-key"}
 )
+_GUARDED = CREDENTIALS | {"host"}
 _OURS = frozenset({"content-length", "transfer-encoding", "connection", "upgrade", "keep-alive", "te", "expect"})
 _token = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+", re.ASCII)  # RFC 9110 section 5.6.2
 _forbidden = re.compile(r"[^\t\x20-\x7e\x80-\xff]")  # section 5.5
@@ -100,16 +101,17 @@ def auth_value(auth: Any) -> str:
 class Usual:
     """The fields that a client sends with every request, and heads made with them.
 
-    ``fields``, checked, in place of the ``defaults`` of the same names. Those with credentials go only to where the
-    call is trusted.
+    ``fields``, checked, in place of the ``defaults`` of the same names. Those with credentials, and a Host, go only to
+    where the call is trusted.
     """
 
     def __init__(self, defaults: list[tuple[str, str]], fields: list[tuple[str, str]]) -> None:
         names = {name for name, _ in fields}
         self._defaults = [field for field in defaults if field[0] not in names]
-        self._public = [field for field in fields if field[0] not in CREDENTIALS]
-        self._secret = [field for field in fields if field[0] in CREDENTIALS]
+        self._public = [field for field in fields if field[0] not in _GUARDED]
+        self._secret = [field for field in fields if field[0] in _GUARDED]
         self._usual = encode_fields([*self._defaults, *fields])
+        self._names = frozenset(name for name, _ in fields)
 
     def head(self, origin: Origin, call: Call, cookie: str) -> bytes:
         """The head of a request."""
@@ -117,19 +119,19 @@ class Usual:
         target = str(url) if origin.absolute else url.target
         if fields or not call.trusted:
             own = {name for name, _ in fields}
-            usual = encode_fields(
-                f for f in (*self._defaults, *self._public, *(self._secret if call.trusted else ())) if f[0] not in own
-            )
-            mine = encode_fields(fields)
+            ours = (*self._defaults, *self._public, *(self._secret if call.trusted else ()))
+            kept = [field for field in ours if field[0] not in own]
+            usual, mine = encode_fields(kept), encode_fields(fields)
+            named = frozenset(own.union(name for name, _ in kept))
         else:
-            own, usual, mine = frozenset(), self._usual, b""  # type: ignore[assignment]
+            usual, mine, named = self._usual, b"", self._names
         common = origin.common
-        if "host" in own:
+        if "host" in named:
             common = common.partition(b"\r\n")[2]
-        more = f"Cookie: {cookie}\r\n" if cookie else ""
+        more = f"Cookie: {cookie}\r\n" if cookie and "cookie" not in named else ""
         if body is not None:
             more += "Transfer-Encoding: chunked\r\n" if body.length is None else f"Content-Length: {body.length}\r\n"
-            if body.type is not None and "content-type" not in own:
+            if body.type is not None and "content-type" not in named:
                 more += f"Content-Type: {body.type}\r\n"
         elif call.method in ("POST", "PUT", "PATCH"):
             more += "Content-Length: 0\r\n"  # RFC 9110 section 8.6

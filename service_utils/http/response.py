@@ -125,7 +125,7 @@ class Response:
         found = _charset.search(self.headers.get("content-type", ""))
         try:
             return self.content.decode(found[1] if found else "utf-8", "replace")
-        except LookupError:
+        except (LookupError, UnicodeError):  # there are codecs that know no "replace"
             return self.content.decode("utf-8", "replace")
 
     @overload
@@ -136,7 +136,7 @@ class Response:
         """The body as JSON; with ``into``, a type that msgspec knows, checked and converted. ProtocolError."""
         try:
             return msgspec.json.decode(self.content, type=into)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, RecursionError) as error:
             raise self._named(ProtocolError(f"the body is not the JSON that was expected: {error}")) from error
 
     def iter_bytes(self) -> Iterator[bytes]:
@@ -153,13 +153,17 @@ class Response:
 
     def iter_lines(self) -> Iterator[str]:
         """The body's lines, UTF-8, without their ends."""
-        rest = b""
+        parts: list[bytes] = []  # of a line whose end has not come
         for piece in self.iter_bytes():
-            *lines, rest = (rest + piece).split(b"\n")
+            *lines, rest = piece.split(b"\n")
             for line in lines:
-                yield line.rstrip(b"\r").decode("utf-8", "replace")
-        if rest:
-            yield rest.decode("utf-8", "replace")
+                parts.append(line)
+                yield b"".join(parts).removesuffix(b"\r").decode("utf-8", "replace")
+                parts.clear()
+            if rest:
+                parts.append(rest)
+        if parts:
+            yield b"".join(parts).decode("utf-8", "replace")
 
     def _coding(self) -> str:
         coding = ""

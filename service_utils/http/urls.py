@@ -52,12 +52,14 @@ class Url:
 def parse(text: str) -> Url:
     """InvalidRequest when it cannot be meant."""
     if bad := _forbidden.search(text):
-        raise InvalidRequest(f"URL {text[:200]!r}: {bad[0]!r} at position {bad.start()} must be percent-encoded")
+        raise InvalidRequest(f"URL {_shown(text)!r}: {bad[0]!r} at position {bad.start()} must be percent-encoded")
     try:
         parts = urlsplit(text)
         port = parts.port
-    except ValueError as error:
-        raise InvalidRequest(f"URL {text[:200]!r}: {error}") from None
+    except ValueError:  # its text may have the password in it
+        raise InvalidRequest(
+            f"URL {_shown(text)!r}: host or port are none; what is special in a user or password is percent-encoded"
+        ) from None
     if parts.scheme not in _PORTS:
         raise InvalidRequest(f"URL {_shown(text)!r}: give one that begins with http:// or https://")
     host = (parts.hostname or "").lower()
@@ -74,6 +76,8 @@ def parse(text: str) -> Url:
     if parts.query:
         target += "?" + quote(parts.query, safe=_SAFE)
     user = None if parts.username is None else unquote(parts.username)
+    if user is not None and ":" in user:
+        raise InvalidRequest(f"URL {_shown(text)!r}: a user's name with a colon cannot be sent (RFC 7617)")
     return Url(
         parts.scheme, host.strip("[]"), port or _PORTS[parts.scheme], target, user, unquote(parts.password or "")
     )
@@ -96,4 +100,5 @@ def with_params(url: str, params: Params) -> str:
 
 
 def _shown(text: str) -> str:
-    return re.sub(r"//[^/@]*@", "//...@", text[:200])
+    """For messages: without what may be a password, however it is written."""
+    return re.sub(r"//.*@", "//...@", text, flags=re.DOTALL)[:200]

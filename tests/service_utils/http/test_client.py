@@ -51,6 +51,19 @@ def test_get(serve: Serve, make: Make) -> None:
     assert peer.connections == 1
 
 
+def test_fields_of_the_client_come_once(serve: Serve, make: Make) -> None:
+    """In place of those that are made for the request. (The peer refuses a field that comes twice.)"""
+    other = serve(echo, host="127.0.0.2")
+    peer = serve(lambda seen: redirect(other.url) if seen.target == "/away" else answer(Set_Cookie="jar=1"))
+    client = make(peer.url, headers={"Host": "mine", "Content-Type": "text/x", "Cookie": "own=1"})
+    for more in ({}, {"headers": {"X": "y"}}):
+        client.post("/", json=1, **more)
+    for seen in peer.seen:
+        assert (seen.fields["host"], seen.fields["content-type"], seen.fields["cookie"]) == ("mine", "text/x", "own=1")
+    away = client.get("/away").json()
+    assert (away["host"], away.get("cookie")) == (f"127.0.0.2:{other.port}", None)
+
+
 def test_bodies(serve: Serve, make: Make, tmp_path: Path) -> None:
     peer = serve(echo)
     client = make(peer.url)
@@ -376,6 +389,18 @@ def test_injection_is_refused(serve: Serve, make: Make, wrong: dict[str, Any]) -
     with pytest.raises(http.InvalidRequest):
         make().request(**{"method": "GET", "url": peer.url, **wrong})
     assert peer.connections == 0
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://user:s3cret pass@h/", "http://user:s3cret@pass@h:99999/", "http://user:s3cret\u2100@h/", "x://u:s3cret@h/",
+     "http://user:s3cret/pass@h/", "http://user:s3cret\n@h/", "http://us%3Aer:s3cret@h/"],
+)  # fmt: skip
+def test_errors_do_not_show_passwords(url: str) -> None:
+    with pytest.raises(http.InvalidRequest) as caught:
+        http.Client().get(url)
+    assert "s3cret" not in str(caught.value)
+    assert caught.value.__context__ is None or caught.value.__suppress_context__
 
 
 def test_settings_are_checked() -> None:

@@ -228,11 +228,20 @@ def test_closed_just_when_the_request_came(serve: Serve, make: Make, monkeypatch
         b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nabcde",
         b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 5, 5\r\n\r\nabcde",
+        b"HTTP/1.1 200 OK\r\nContent-Length: +5\r\n\r\nabcde",
+        b"HTTP/1.1 200 OK\r\nContent-Length : 5\r\n\r\nabcde",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1;\na\r\n0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nX: a\0b\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nX: a\rTransfer-Encoding: chunked\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n" + b"X: y\r\n" * 40_000,
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX: " + b"y" * 150_000,
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1;" + b"y" * 150_000,
         b"HTTP/1.1 101 Switching\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n",
         b"HTTP/1.1 100 Continue\r\n\r\n" * 100,
         b"HTTP/1.1 200 OK\r\n" + b"X: yyyyyyyyyyyyyyyyyyyyyyyyyyy\r\n" * 5000,
     ],
-    ids=map(str, range(11)),
+    ids=map(str, range(20)),
 )
 def test_not_http(serve: Serve, make: Make, wrong: bytes) -> None:
     peer = serve(talk=lambda visit: (visit.request(), visit.send(wrong), visit.gone()))
@@ -240,6 +249,29 @@ def test_not_http(serve: Serve, make: Make, wrong: bytes) -> None:
     with pytest.raises(http.ProtocolError, match="GET http"):
         client.get("/")
     assert (only(client).idle, peer.connections) == (0, 1)
+
+
+@pytest.mark.parametrize("more", ["Content-Type: text/x; charset=undefined", "Content-Type: text/x; charset=idna",
+                                  "Retry-After: Mon, 01 Jan 0001 00:00:00 -0000", "Retry-After: \xb2"])  # fmt: skip
+def test_fields_that_make_no_sense(serve: Serve, make: Make, more: str) -> None:
+    """They neither end the program nor lose the answer."""
+    head = f"HTTP/1.1 503 Busy\r\n{more}\r\nContent-Length: 3\r\n\r\n"
+    client = make(serve(lambda seen: head.encode("latin-1") + b"a\xffb").url, retries=http.Retries(attempts=1))
+    response = client.get("/")
+    assert (response.status, response.text) == (503, "a\ufffdb")
+
+
+def test_json_as_deep_as_the_sea(serve: Serve, make: Make) -> None:
+    client = make(serve(lambda seen: answer(b"[" * 200_000)).url)
+    with pytest.raises(http.ProtocolError, match="not the JSON"):
+        client.get("/").json()
+
+
+def test_lines_of_any_length(serve: Serve, make: Make) -> None:
+    body = b"x" * 200_000 + b"\r\n\nb\r\n" + b"y" * 70_000
+    client = make(serve(lambda seen: answer(body)).url)
+    with client.stream("GET", "/") as response:
+        assert list(response.iter_lines()) == ["x" * 200_000, "", "b", "y" * 70_000]
 
 
 def test_more_than_was_asked_for(serve: Serve, make: Make) -> None:
