@@ -109,16 +109,21 @@ class Pool(Upkeep[T]):
         """
         with self._lock:
             self._closed = True
-            idle, self._idle[:] = list(self._idle), []
             while self._waiting:
                 self._waiting.popitem(last=False)[0].wake()
         keeper.forget(self)
-        for slot in idle:
-            self._end(slot)
+        while self._idle:  # those that are left when this is interrupted are for whoever closes it again
+            try:
+                slot = self._idle.pop()
+            except IndexError:  # another thread was faster
+                break
+            try:
+                self._end(slot)
+            finally:
+                with self._lock:
+                    self._forget(slot)
         waiter = Waiter()
         with self._lock:
-            for slot in idle:
-                self._forget(slot)
             done = not self._slots
             if not done and timeout > 0:
                 self._emptied.append(waiter)

@@ -111,14 +111,15 @@ class Lending(Generic[T]):
             if slot.connection is None:
                 self._connect(slot, deadline, started)
         except BaseException:
-            self._end(slot)
-            self._give(slot)
+            self._end_and_give(slot)
             raise
         slot.uses += 1
         return Lease(self, slot)
 
     def _take(self, started: float, deadline: float | None) -> Slot[T]:
         """An idle slot, a new one, or one that is given back."""
+        if self._lost:
+            self._find_lost()  # before there is anything that could be lost here
         waiter = Waiter()
         refused = False
         with self._lock:
@@ -131,8 +132,6 @@ class Lending(Generic[T]):
             closed = self._closed
             if slot is not None or refused or closed:
                 del self._waiting[waiter]
-        if self._lost:
-            self._find_lost()
         if slot is not None:
             return slot
         if closed:
@@ -175,7 +174,7 @@ class Lending(Generic[T]):
             self._end(slot)
             return
         assert slot.connection is not None
-        if slot.due and now - slot.idle_since < self.check_after and self.connector.glance(slot.connection):
+        if slot.due and now - slot.idle_since < self.check_after and self._seems_well(slot.connection):
             return
         self._checked += 1
         timeout = self.check_timeout if deadline is None else max(0.001, min(self.check_timeout, deadline - now))
@@ -188,6 +187,13 @@ class Lending(Generic[T]):
             self._discarded += 1
             self._end(slot)
             self.suspect()
+
+    def _seems_well(self, connection: T) -> bool:
+        try:
+            return self.connector.glance(connection)
+        except Exception as error:  # noqa: BLE001 - whatever it is: not well
+            log.debug("%s: a connection cannot be looked at: %r", self.name, error)
+            return False
 
     def _connect(self, slot: Slot[T], deadline: float | None, started: float) -> None:
         now = monotonic()
@@ -211,8 +217,14 @@ class Lending(Generic[T]):
     def _give_back(self, slot: Slot[T]) -> None:
         if slot.forked:
             return self._abandon(slot)
-        if self._is_clean is not None and not self._is_clean(slot.connection):  # type: ignore[arg-type]
-            return self._discard(slot, False)
+        if self._is_clean is not None:
+            try:
+                clean = self._is_clean(slot.connection)  # type: ignore[arg-type]
+            except Exception as error:  # noqa: BLE001 - whatever it is: not clean
+                log.debug("%s: nobody knows how a connection stands: %r", self.name, error)
+                clean = False
+            if not clean:
+                return self._discard(slot, False)
         now = slot.idle_since = monotonic()
         if now >= slot.expires or self._waiting or self._closed or self._lost:
             return self._give_slowly(slot, now)
@@ -224,11 +236,12 @@ class Lending(Generic[T]):
         return None
 
     def _give_slowly(self, slot: Slot[T], now: float) -> None:
+        slot.due = min(slot.expires, now + self._second_look_after)
         if now >= slot.expires or self._closed:
             self._expired += 1
-            self._end(slot)
-        slot.due = min(slot.expires, now + self._second_look_after)
-        self._give(slot)
+            self._end_and_give(slot)
+        else:
+            self._give(slot)
 
     def _give(self, slot: Slot[T]) -> None:
         """Hands a slot, perhaps an empty one, to the first one who waits, or puts it where it belongs."""
@@ -275,10 +288,7 @@ class Lending(Generic[T]):
         self._discarded += 1
         if suspect:
             self.suspect()
-        try:
-            self._end(slot)
-        finally:
-            self._give(slot)
+        self._end_and_give(slot)
         return None
 
     def _after_error(self, slot: Slot[T], error: BaseException) -> None:
@@ -296,6 +306,13 @@ class Lending(Generic[T]):
             self.connector.close(connection)
         except Exception as error:  # noqa: BLE001 - it was not worth keeping
             log.debug("%s: closing a connection: %r", self.name, error)
+
+    def _end_and_give(self, slot: Slot[T]) -> None:
+        """Whoever is killed while the connection is being closed leaves the slot to the others."""
+        try:
+            self._end(slot)
+        finally:
+            self._give(slot)
 
     def _abandon(self, slot: Slot[T]) -> None:
         connection, slot.connection = slot.connection, None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from functools import partial
 from time import monotonic
 from typing import Any, TypeVar
 
@@ -34,28 +35,35 @@ class Upkeep(Lending[T]):
                 return now + self.max_idle
             surplus = len(self._slots) - self.keep
             old = []
-            for slot in self._idle:  # from the bottom: those that were not used for longest
+            for slot in list(self._idle):  # from the bottom: those that were not used for longest
                 if now >= slot.expires or (surplus > 0 and now - slot.idle_since >= slot.idle_limit):
+                    try:
+                        self._idle.remove(slot)
+                    except ValueError:  # lent meanwhile: that needs no lock
+                        continue
                     old.append(slot)
                     surplus -= 1
-            for slot in old:
-                self._idle.remove(slot)
             times = [min(s.expires, s.idle_since + s.idle_limit) for s in self._idle]
             missing = max(0, min(self.keep - (len(self._slots) - len(old)), self.size - len(self._slots)))
             if now < self._retry_at:
                 missing, times = 0, [*times, self._retry_at]
             fresh: list[Slot[T]] = [Slot() for _ in range(missing)]
             self._slots.update(fresh)
-        for slot in old:
-            self._expired += 1
-            run(lambda slot=slot: self._end_and_forget(slot))  # type: ignore[misc]
-        for slot in fresh:
-            run(lambda slot=slot: self._refill(slot))  # type: ignore[misc]
+        self._expired += len(old)
+        self._begin_work(run, [*((self._end_and_give, s) for s in old), *((self._refill, s) for s in fresh)])
         return min([t for t in times if t > now], default=now + self.max_idle)
 
-    def _end_and_forget(self, slot: Slot[T]) -> None:
-        self._end(slot)
-        self._give(slot)
+    def _begin_work(
+        self, run: Callable[[Callable[[], None]], Any], jobs: list[tuple[Callable[[Slot[T]], None], Slot[T]]]
+    ) -> None:
+        """By ``run``. The slots of what cannot be begun, at exit for instance, are not lost."""
+        for number, (work, slot) in enumerate(jobs):
+            try:
+                run(partial(work, slot))
+            except BaseException:
+                for _, left in jobs[number:]:
+                    self._give(left)
+                raise
 
     def _refill(self, slot: Slot[T]) -> None:
         now = monotonic()
@@ -70,4 +78,5 @@ class Upkeep(Lending[T]):
             self._pause = self._retry_at = 0.0
             slot.idle_since = monotonic()
             slot.due = min(slot.expires, slot.idle_since + self._second_look_after)
-        self._give(slot)
+        finally:
+            self._give(slot)

@@ -12,12 +12,14 @@ from concurrent.futures import Future
 from typing import Any
 
 import gevent
+import gevent.event
 import pytest
 from flows import PATIENCE, in_thread, until
 from forks import ended_well, in_child
 
 from evpy.errors import DeadlineExceeded, HTTPError
-from service_utils.pool import Connector, LeaseOver, Pool, PoolClosed, PoolExhausted, lending, upkeep
+from service_utils.pool import Connector, LeaseOver, Pool, PoolClosed, PoolExhausted, keeper, lending, upkeep
+from service_utils.pool.lease import Slot
 
 
 class Thing:
@@ -585,3 +587,152 @@ def test_many_threads_and_hubs_with_kills_and_errors_lose_nothing_and_share_noth
         for lease in leases:
             lease.release()
     assert not things.open
+
+
+class Slow(Judged):
+    """Closing and checking switch greenlets, for as long as the gate is shut."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate = gevent.event.Event()
+        self.gate.set()
+        self.broken = False  # looking raises
+
+    def close(self, connection: Thing) -> None:
+        self.gate.wait()
+        super().close(connection)
+
+    def is_alive(self, connection: Thing, timeout: float) -> bool:
+        self.gate.wait()
+        return super().is_alive(connection, timeout)
+
+    def glance(self, connection: Thing) -> bool:
+        if self.broken:
+            raise ValueError("nobody knows")
+        return not connection.dead
+
+    def is_clean(self, connection: Thing) -> bool:
+        if self.broken:
+            raise ValueError("nobody knows")
+        return super().is_clean(connection)
+
+
+def expired(pool: Pool[Thing]) -> Any:
+    lease = pool.acquire()
+    pool.retire()
+    return lease.release
+
+
+def suspicious(pool: Pool[Thing]) -> Any:
+    with pool.acquire() as thing:
+        thing.dead = True
+    pool.suspect()
+    return pool.acquire
+
+
+def dropped(pool: Pool[Thing]) -> Any:
+    lease = pool.acquire()
+    del lease
+    return pool.acquire
+
+
+def unclean(pool: Pool[Thing]) -> Any:
+    lease = pool.acquire()
+    lease.connection.dirty = True
+    return lease.release
+
+
+@pytest.mark.parametrize("situation", [expired, suspicious, dropped, unclean])
+@pytest.mark.parametrize("kills", [1, 2])
+def test_who_is_killed_while_a_connection_is_looked_at_or_closed_takes_no_place_away(
+    situation: Any, kills: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("watch", "hurry"):  # the keeper is to leave it to the victim
+        monkeypatch.setattr(keeper, name, lambda *_: None)
+    things = Slow()
+    pool = Pool(things, size=1)
+    act = situation(pool)
+    things.gate.clear()
+    victim = gevent.spawn(act)
+    for _ in range(kills):
+        gevent.sleep(0)
+        gevent.sleep(0)
+        victim.kill(block=False)
+    gevent.sleep(0)
+    gevent.sleep(0)
+    things.gate.set()
+    victim.join(PATIENCE)
+    assert isinstance(victim.value, gevent.GreenletExit)
+    with pool.acquire(PATIENCE):
+        assert pool.statistics().held == 1
+    pool.close()
+    assert not pool._slots
+
+
+def test_closing_that_was_interrupted_goes_on_the_next_time() -> None:
+    things = Slow()
+    pool = Pool(things, size=3)
+    for lease in [pool.acquire() for _ in range(3)]:
+        lease.release()
+    things.gate.clear()
+    closing = gevent.spawn(pool.close)
+    gevent.sleep(0)
+    gevent.sleep(0)
+    closing.kill()
+    things.gate.set()
+    assert pool.close()
+    assert len(things.open) == 1  # the one whose closing was interrupted
+
+
+def test_what_cannot_be_looked_at_is_no_good(clock: Clock) -> None:
+    things = Slow()
+    with Pool(things, size=1, glance_after=1) as pool:
+        pool.acquire().release()
+        clock.now += 2
+        things.made[0].dead = things.broken = True
+        lease = pool.acquire()
+        assert (lease.connection.number, things.checks) == (1, 1)
+        lease.release()
+        assert things.made[1].closed
+
+
+def test_the_keeper_and_those_who_take_without_the_lock(clock: Clock) -> None:
+    """What is lent between looking and taking away is nobody's loss."""
+    things = Things()
+    with Pool(things, size=3, max_idle=10, jitter=0) as pool:
+        leases = [pool.acquire() for _ in range(3)]
+        for lease in leases:
+            lease.release()
+        clock.now += 11
+        taken: list[Slot[Thing]] = []
+
+        class Idle(list[Slot[Thing]]):
+            def remove(self, slot: Slot[Thing]) -> None:
+                if len(self) == 1:  # another thread is faster, just now
+                    taken.append(self.pop())
+                super().remove(slot)
+
+        pool._idle = Idle(pool._idle)
+        pool._maintain(clock.now, run_now)
+        assert len(things.open) == 1
+        pool._give(taken[0])
+        assert len(pool._slots) == 1
+
+
+def test_what_the_keeper_cannot_begin_is_not_lost(clock: Clock) -> None:
+    things = Things()
+
+    def refuse(function: Any) -> None:
+        raise RuntimeError("no more threads")
+
+    with Pool(things, size=4, keep=2, max_age=10, jitter=0) as pool:
+        leases = [pool.acquire() for _ in range(3)]
+        for lease in leases:
+            lease.release()
+        clock.now += 11
+        with pytest.raises(RuntimeError):
+            pool._maintain(clock.now, refuse)
+        assert len(pool._slots) == len(pool._idle) == 3
+        for _ in range(2):
+            pool._maintain(clock.now, run_now)
+        assert len(things.open) == len(pool._slots) == 2
