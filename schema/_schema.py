@@ -379,7 +379,7 @@ class Schema:
             raise ValidationError([replace(p, path=lua.path(p.path)) for p in error.errors], more=error.more) from None
 
     def _judged_natural(self, data: bytes | str, xml: str) -> tuple[bytes, etree._Element]:
-        with paused() if len(data) > INLINE_LIMIT else contextlib.nullcontext():
+        with paused() if len(data) > INLINE_LIMIT and current() is None else contextlib.nullcontext():
             value = self._natural(xml).decode(data)
         try:
             written = self._write(value, xml)

@@ -22,6 +22,7 @@ from lxml import etree
 
 from schema.errors import LimitExceeded, Problem, ValidationError
 from schema.json.natural import json_name
+from schema.json.pieces import encode_any, loads
 from schema.runtime.offload import begin, pace
 from schema.runtime.release import let_go
 from schema.runtime.writing import esc, esc_attribute
@@ -39,7 +40,7 @@ def encode(root: etree._Element) -> bytes:
     """The JSON of a tree in which all white space counts (one that our writers wrote)."""
     begin()
     value = _object(root, {})
-    made = msgspec.json.encode({_name(root): value})
+    made = encode_any({_name(root): value})
     let_go(value)
     return made
 
@@ -100,7 +101,7 @@ def decode(data: bytes | str) -> bytes:
     """The document that is meant, not judged yet. Raises ValidationError."""
     begin()
     try:
-        value = msgspec.json.decode(data)
+        value = loads(data)
         if not isinstance(value, dict) or len(value) != 1:
             raise _wrong("Expected an object with one member, the root element", "")
         ((name, content),) = value.items()
@@ -109,7 +110,7 @@ def decode(data: bytes | str) -> bytes:
         del content
         let_go(value)
         return "".join(out).encode(errors="surrogatepass")
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeError) as error:
         raise ValidationError([Problem("json-not-well-formed", str(error))]) from None
     except RecursionError:
         raise LimitExceeded([Problem("limit", "the JSON is nested too deeply")]) from None

@@ -30,6 +30,7 @@ from schema import values as v
 from schema.codegen.plan import Class, Field, Plan
 from schema.errors import LimitExceeded, Problem, ValidationError
 from schema.json.lua_any import any_from_text, any_to_text
+from schema.json.pieces import encode_any, loads
 from schema.model.components import SimpleType, local
 from schema.runtime.offload import begin, pace
 from schema.runtime.release import let_go
@@ -98,10 +99,10 @@ class LuaSchema:
     def encode(self, natural: bytes) -> bytes:
         """lua_schema's JSON for the natural one of a valid object."""
         begin()
-        decoded = msgspec.json.decode(natural)
+        decoded = loads(natural)
         value = self._out(self._root, decoded)
         let_go(decoded)
-        made = msgspec.json.encode({self._name: value} if self._wrapped else value)
+        made = encode_any({self._name: value} if self._wrapped else value)
         let_go(value)
         return made
 
@@ -109,17 +110,17 @@ class LuaSchema:
         """The natural JSON. Raises ValidationError for what cannot be translated; values are not looked at."""
         begin()
         try:
-            value = msgspec.json.decode(data)
+            value = loads(data)
             if self._wrapped:
                 if not isinstance(value, dict) or list(value) != [self._name]:
                     raise _wrong(f"Expected an object with one member, {self._name}", "")
                 value = value[self._name]
             natural = self._in(self._root, value, self._name if self._wrapped else "")
             let_go(value)
-            made = msgspec.json.encode(natural)
+            made = encode_any(natural)
             let_go(natural)
             return made
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (msgspec.DecodeError, UnicodeError) as error:
             raise ValidationError([Problem("json-not-well-formed", str(error))]) from None
         except RecursionError:
             raise LimitExceeded([Problem("limit", "the JSON is nested too deeply")]) from None

@@ -16,6 +16,7 @@ decodes is written as XML and judged there, so JSON is valid exactly when its XM
 from __future__ import annotations
 
 import datetime as dt
+import functools
 import itertools
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -28,7 +29,9 @@ from msgspec import UNSET
 from schema import values as v
 from schema.codegen.plan import iter_leaves
 from schema.errors import LimitExceeded, Problem, ValidationError
-from schema.json.nulls import refuse_nulls
+from schema.json import pieces
+from schema.json.nulls import refuse, refuse_nulls
+from schema.runtime.offload import Loop
 from schema.runtime.union import read_spelt
 from schema.values.spelt import spelling
 
@@ -146,6 +149,11 @@ def _encode(value: Any) -> Any:
     return str(value)
 
 
+@functools.cache
+def _decoder(kind: Any) -> msgspec.json.Decoder[Any]:
+    return msgspec.json.Decoder(kind, dec_hook=_decode, float_hook=Decimal)
+
+
 _encoder = msgspec.json.Encoder(enc_hook=_encode)
 _WHERE = re.compile(r" - at `\$(.*?)`$", re.DOTALL)
 
@@ -155,31 +163,50 @@ class Natural:
 
     def __init__(self, kind: Any) -> None:
         self._kind = kind
-        self._decoder = msgspec.json.Decoder(kind, dec_hook=_decode, float_hook=Decimal)
-        self.encode = _encoder.encode
+        self._decoder = _decoder(kind)
+
+    def encode(self, value: Any) -> bytes:
+        """The JSON of an object that has been judged."""
+        return pieces.encode(_encoder, value)
 
     def decode(self, data: bytes | str) -> Any:
         """The object, not judged yet. Raises ValidationError when the JSON is of another shape than the classes."""
         try:
+            loop = pieces.waiting(len(data))
+            if loop is not None:
+                return self._in_pieces(data, loop)
             value = self._decoder.decode(data)
             if (b"null" if isinstance(data, bytes) else "null") in data:  # type: ignore[operator] # both are the same
                 refuse_nulls(self._kind, data)
             return value
+        except pieces.PieceError as error:
+            raise ValidationError([_problem(str(error), error.path, error.first)]) from None
         except msgspec.ValidationError as error:
             raise ValidationError([_problem(str(error))]) from None
         except msgspec.DecodeError as error:
             raise ValidationError([Problem("json-not-well-formed", str(error))]) from None
-        except UnicodeDecodeError as error:
+        except UnicodeError as error:
             raise ValidationError([Problem("json-not-well-formed", str(error))]) from None
         except RecursionError:
             raise LimitExceeded([Problem("limit", "the JSON is nested too deeply")]) from None
 
+    def _in_pieces(self, data: bytes | str, loop: Loop) -> Any:
+        text = data.encode() if isinstance(data, str) else data
+        decoder = pieces.Decoder(_decoder, text, nulls=True)
+        value = decoder.decode(self._kind, loop)
+        refuse(decoder.nulls)
+        return value
 
-def _problem(message: str) -> Problem:
+
+def _problem(message: str, piece: str = "", first: int | None = None) -> Problem:
+    """From what msgspec says. ``piece``: the path of the piece of the text; ``first``: the number of its first item."""
     where = _WHERE.search(message)
     path = ""
     if where:
-        path, message = where[1].lstrip("."), message[: where.start()]
+        path, message = where[1], message[: where.start()]
+    if first:
+        path = re.sub(r"^\[(\d+)\]", lambda m: f"[{int(m[1]) + first}]", path)
+    path = (piece + path).lstrip(".")
     code = "wrong-type"
     if "missing required field" in message:
         code = "missing-member"

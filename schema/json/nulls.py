@@ -8,49 +8,51 @@ from __future__ import annotations
 
 import functools
 import types
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Union, get_args, get_origin
 
 import msgspec
 
 from schema.errors import Problem, ValidationError
 
-__all__ = ["refuse_nulls"]
+__all__ = ["TAG", "fields", "find_nulls", "members", "refuse", "refuse_nulls"]
 
 TAG = "@xsi:type"
 
 
 @functools.cache
-def _fields(cls: Any) -> dict[str, tuple[Any, bool]]:
-    """Of each member the type, and whether it may be null."""
+def fields(cls: Any) -> dict[str, tuple[Any, bool, str]]:
+    """Of each member the type, whether it may be null, and the field's name."""
     found = {}
     for f in msgspec.structs.fields(cls):
         absent_is_none = not f.required and f.default is None
-        found[f.encode_name] = (f.type, not absent_is_none and type(None) in _members(f.type))
+        found[f.encode_name] = (f.type, not absent_is_none and type(None) in members(f.type), f.name)
     return found
 
 
-def _members(kind: Any) -> tuple[Any, ...]:
+def members(kind: Any) -> tuple[Any, ...]:
+    """The types of a union; of another type, itself alone."""
     return get_args(kind) if get_origin(kind) in (Union, types.UnionType) else (kind,)
 
 
-def _wrong(kind: Any, value: Any, path: str) -> Iterator[str]:
-    members = _members(kind)
+def find_nulls(kind: Any, value: Any, path: str, first: int = 0) -> Iterator[str]:
+    """The paths of nulls where nothing can be nil. ``first``: the number of the first item of a list."""
+    choices = members(kind)
     if isinstance(value, list):
-        items = [inner for member in members if get_origin(member) is list for inner in get_args(member)]
-        for number, one in enumerate(value):
-            if one is None and items and type(None) not in _members(items[0]):
+        items = [inner for member in choices if get_origin(member) is list for inner in get_args(member)]
+        for number, one in enumerate(value, first):
+            if one is None and items and type(None) not in members(items[0]):
                 yield f"{path}[{number}]"
             elif one is not None and items:
-                yield from _wrong(items[0], one, f"{path}[{number}]")
+                yield from find_nulls(items[0], one, f"{path}[{number}]")
     elif isinstance(value, dict):
-        classes = [m for m in members if isinstance(m, type) and issubclass(m, msgspec.Struct)]
+        classes = [m for m in choices if isinstance(m, type) and issubclass(m, msgspec.Struct)]
         tagged = [m for m in classes if m.__struct_config__.tag == value.get(TAG, ...)]
-        for name, (inner, nullable) in _fields((tagged or classes)[0]).items() if classes else ():
+        for name, (inner, nullable, _) in fields((tagged or classes)[0]).items() if classes else ():
             if name in value:
                 at = f"{path}.{name}" if path else name
                 if value[name] is not None:
-                    yield from _wrong(inner, value[name], at)
+                    yield from find_nulls(inner, value[name], at)
                 elif not nullable:
                     yield at
 
@@ -59,9 +61,11 @@ def refuse_nulls(kind: Any, data: bytes | str) -> None:
     """Raises ValidationError for every null in a text that can be decoded as ``kind`` and says null where it cannot be
     nil.
     """
-    problems = [
-        Problem("wrong-type", "Got `null`: what is absent is left out", path)
-        for path in _wrong(kind, msgspec.json.decode(data), "")
-    ]
+    refuse(list(find_nulls(kind, msgspec.json.decode(data), "")))
+
+
+def refuse(paths: Sequence[str]) -> None:
+    """Raises ValidationError if there are any nulls."""
+    problems = [Problem("wrong-type", "Got `null`: what is absent is left out", path) for path in paths[:100]]
     if problems:
-        raise ValidationError(problems[:100], more=max(0, len(problems) - 100))
+        raise ValidationError(problems, more=len(paths) - len(problems))
