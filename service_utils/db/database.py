@@ -123,7 +123,21 @@ class Database(Queries):
     def _run(self, text: str, values: Sequence[Any]) -> Result:
         if (tx := self._current()) is not None:
             return tx._run(text, values)
-        return self._with_session(Session.run, text, values)
+        # As _with_session, which costs more: nearly everything comes this way.
+        lease = self.pool.acquire()
+        log = self.query_log
+        started = log.begin()
+        try:
+            result = lease.connection.run(text, values)
+        except BaseException as error:
+            self._give_back(lease, error)
+            if started:
+                log.end(started, (text, values), error)
+            raise
+        lease.release()
+        if started:
+            log.end(started, (text, values), result)
+        return result
 
     def _run_many(self, text: str, values: Iterable[Sequence[Any]]) -> int:
         if (tx := self._current()) is not None:

@@ -41,10 +41,25 @@ _TUPLES, _FATAL, _SYNC = (
     int(s) for s in (pq.ExecStatus.TUPLES_OK, pq.ExecStatus.FATAL_ERROR, pq.ExecStatus.PIPELINE_SYNC)
 )
 _GOOD = (_TUPLES, int(pq.ExecStatus.COMMAND_OK))
+_COPY = tuple(int(s) for s in (pq.ExecStatus.COPY_IN, pq.ExecStatus.COPY_OUT, pq.ExecStatus.COPY_BOTH))
+_STEADY = ("select", "insert", "update", "delete")
 PREPARED = 300  # statements that a connection keeps prepared
 SEEN = 3000  # texts that it remembers having seen
 BATCH = 1000  # statements in one round trip
 _names = itertools.count(1)
+
+
+class _Statement:
+    """One that the server has prepared."""
+
+    __slots__ = ("columns", "name", "steady")
+
+    def __init__(self, name: bytes, text: str) -> None:
+        self.name = name  #: at the server
+        # Other columns than the first time are an error with these ("cached plan must not change result type"), after
+        # which the statement is prepared anew; commands like FETCH may have others every time.
+        self.steady = text.lstrip()[:6].lower() in _STEADY
+        self.columns: tuple[str, ...] = ()  #: when they are known, and steady
 
 
 class PostgresqlSession(Session):
@@ -57,7 +72,7 @@ class PostgresqlSession(Session):
         connection.patience = self._patience
         self._cursor: Any = RawCursor(connection)
         self._transformer: Any = Transformer(connection)
-        self._prepared: dict[tuple[str, tuple[int, ...]], bytes] = {}  # text and types of values: name at the server
+        self._prepared: dict[tuple[str, tuple[int, ...]], _Statement] = {}  # by text and types of values
         self._seen: set[tuple[str, tuple[int, ...]]] = set()  # once; the second time it is prepared
 
     @contextlib.contextmanager
@@ -76,32 +91,58 @@ class PostgresqlSession(Session):
 
     def run(self, text: str, values: Sequence[Any]) -> Result:
         try:
-            results = self._send(text, values)
-            if len(results) != 1 or results[0].status not in _GOOD:
-                return self._several(results)
-            return self._loaded(results[0])
+            params, types, formats = self._dumped(values)
+            statement = self._prepared.get((text, types))
+            if statement is None:
+                if not self._worth_preparing(text, types):
+                    return self._run_once(text, params, types, formats)
+                statement = self._prepare(text, types)
+            self.pgconn.send_query_prepared(statement.name, params, formats)
+            result = self._received()
+            if result.status == _TUPLES:
+                return self._loaded(result, statement)
+            if result.status == _FATAL and self._forget(text, types, result):
+                return self.run(text, values)
+            return self._several([result])
         except (psycopg.Error, Silence) as error:
             raise self._translated(error) from error
 
-    def _send(self, text: str, values: Sequence[Any]) -> list[Any]:
-        """One exchange; the raw results. What comes for the second time is prepared."""
-        pgconn, wait = self.pgconn, self.connection.wait
-        params, types, formats = self._dumped(values)
-        name = self._prepared.get((text, types))
-        if name is None and self._worth_preparing(text, types):
-            name = self._prepare(text, types)
-        if name is not None:
-            pgconn.send_query_prepared(name, params, formats)
-            results: list[Any] = wait(execute(pgconn))
-            if results[0].status == _FATAL and self._forget(text, types, results[0]):
-                return self._send(text, values)
-            return results
+    def _run_once(self, text: str, params: Any, types: tuple[int, ...], formats: Any) -> Result:
         if params is None:
-            pgconn.send_query(text.encode())  # several statements, perhaps
+            self.pgconn.send_query(text.encode())  # several statements, perhaps
         else:
-            pgconn.send_query_params(text.encode(), params, types, formats)
-        answer: list[Any] = wait(execute(pgconn))
-        return answer
+            self.pgconn.send_query_params(text.encode(), params, types, formats)
+        return self._several(self.connection.wait(execute(self.pgconn)))
+
+    def _received(self) -> Any:
+        """The one result of a statement that was sent: as psycopg's ``execute``, without a generator."""
+        pgconn: Any = self.pgconn
+        wait, patience = self.connection.waits.wait, self.connection.patience
+        while pgconn.flush():  # the server may not read on before we do
+            ready = wait(READ | WRITE, patience)
+            if not ready:
+                raise Silence
+            if ready & READ:
+                pgconn.consume_input()
+        while True:
+            if not wait(READ, patience):
+                raise Silence
+            pgconn.consume_input()
+            if not pgconn.is_busy():
+                break
+        result = pgconn.get_result()
+        if result.status in _COPY:
+            return result  # there is one for each time that one asks
+        while True:
+            while pgconn.is_busy():
+                if not wait(READ, patience):
+                    raise Silence
+                pgconn.consume_input()
+            if pgconn.get_result() is None:
+                break
+        while pgconn.notifies() is not None:
+            pass  # of a LISTEN that was made by hand: nobody will ask for them
+        return result
 
     def _dumped(self, values: Sequence[Any]) -> tuple[Any, tuple[int, ...], Any]:
         if not values:
@@ -119,22 +160,22 @@ class PostgresqlSession(Session):
         self._seen.add(key)
         return False
 
-    def _prepare(self, text: str, types: tuple[int, ...]) -> bytes | None:
+    def _prepare(self, text: str, types: tuple[int, ...]) -> _Statement:
         self._make_room()
-        name = b"su_%d" % next(_names)
-        self.pgconn.send_prepare(name, text.encode(), types)
-        result = self.connection.wait(execute(self.pgconn))[0]
+        statement = _Statement(b"su_%d" % next(_names), text)
+        self.pgconn.send_prepare(statement.name, text.encode(), types)
+        result = self._received()
         if result.status == _FATAL:
             raise error_from_result(result)
-        self._prepared[text, types] = name
-        return name
+        self._prepared[text, types] = statement
+        return statement
 
     def _make_room(self) -> None:
         while len(self._prepared) >= PREPARED:
             key = next(iter(self._prepared))
             old = self._prepared.pop(key)
             self._seen.discard(key)
-            self.pgconn.send_query(b"deallocate " + old)
+            self.pgconn.send_query(b"deallocate " + old.name)
             self.connection.wait(execute(self.pgconn))
 
     def _forget(self, text: str, types: tuple[int, ...], result: Any) -> bool:
@@ -143,25 +184,29 @@ class PostgresqlSession(Session):
         # A table has changed ("cached plan must not change result type"), or DEALLOCATE ALL, or DISCARD ALL.
         if state not in (b"0A000", b"26000"):
             return False
-        name = self._prepared.pop((text, types), None)
-        if name is None or self.pgconn.transaction_status != _IDLE:
+        statement = self._prepared.pop((text, types), None)
+        if statement is None or self.pgconn.transaction_status != _IDLE:
             return False
         if state == b"0A000":
-            self.pgconn.send_query(b"deallocate " + name)
+            self.pgconn.send_query(b"deallocate " + statement.name)
             self.connection.wait(execute(self.pgconn))
         return True
 
-    def _loaded(self, result: Any) -> Result:
+    def _loaded(self, result: Any, statement: _Statement | None = None) -> Result:
         """Rows of a result that is no error."""
         fields = result.nfields
         affected = result.command_tuples
         if not fields:
             has_rows = result.status == _TUPLES
             return Result(() if has_rows else None, [], -1 if affected is None else affected)
+        columns = statement.columns if statement is not None else ()
+        if len(columns) != fields:
+            columns = tuple([result.fname(i).decode() for i in range(fields)])
+            if statement is not None and statement.steady:
+                statement.columns = columns
         transformer = self._transformer
         transformer.set_pgresult(result)
-        rows = transformer.load_rows(0, result.ntuples, tuple)
-        return Result(tuple([result.fname(i).decode() for i in range(fields)]), rows, affected)
+        return Result(columns, transformer.load_rows(0, result.ntuples, tuple), affected)
 
     def _several(self, results: list[Any]) -> Result:
         for result in results:
@@ -206,7 +251,7 @@ class PostgresqlSession(Session):
             for types in {types for _, types, _ in dumped}:
                 if (text, types) not in self._prepared:
                     self._prepare(text, types)
-            names = [self._prepared[text, types] for _, types, _ in dumped]
+            names = [self._prepared[text, types].name for _, types, _ in dumped]
             pgconn.enter_pipeline_mode()
             for name, (params, _, formats) in zip(names, dumped, strict=True):
                 pgconn.send_query_prepared(name, params, formats)

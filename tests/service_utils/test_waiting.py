@@ -67,6 +67,64 @@ def test_a_killed_greenlet_leaves_nothing_that_wakes_it(pair: tuple[socket.socke
     waits.close()
 
 
+def test_a_short_wait_after_a_long_one_ends_in_time_and_the_other_way_round(
+    pair: tuple[socket.socket, socket.socket],
+) -> None:
+    ours, theirs = pair
+    waits = Waits(ours.fileno())
+
+    def waiting() -> list[int]:
+        theirs.send(b"x")
+        found = [waits.wait(READ, PATIENCE)]  # its timer is left running ...
+        ours.recv(1)
+        found.append(waits.wait(READ, 0.005))  # ... and is too late for this one
+        theirs.send(b"x")
+        found.append(waits.wait(READ, 0.02))  # that of this one goes off ...
+        ours.recv(1)
+        gevent.get_hub().loop.run_callback(gevent.spawn_later, 0.04, theirs.send, b"y")
+        found.append(waits.wait(READ, PATIENCE))  # ... in the middle of this one, which goes on
+        return found
+
+    assert gevent.spawn(waiting).get() == [READ, 0, READ, READ]
+    assert ours.recv(1) == b"y"
+    waits.close()
+
+
+def test_nothing_that_was_left_behind_keeps_a_hub_from_ending(pair: tuple[socket.socket, socket.socket]) -> None:
+    ours, theirs = pair
+    waits = Waits(ours.fileno())
+
+    def wait() -> int:
+        theirs.send(b"x")
+        return waits.wait(READ, PATIENCE)
+
+    assert gevent.spawn(wait).get() == READ
+    assert gevent.get_hub().join(PATIENCE)  # nothing is left that it would have to wait for
+    ours.recv(1)
+    assert gevent.spawn(waits.wait, READ, 0.005).get() == 0, "and it still serves"
+    waits.close()
+
+
+def test_who_waits_when_it_is_closed_is_woken_by_the_timeout(pair: tuple[socket.socket, socket.socket]) -> None:
+    waits = Waits(pair[0].fileno())
+    waiting = gevent.spawn(waits.wait, READ, 0.01)
+    gevent.sleep(0)
+    waits.close()
+    assert waiting.get() == 0
+
+
+def test_two_may_wait_for_one_descriptor(pair: tuple[socket.socket, socket.socket]) -> None:
+    ours, theirs = pair
+    waits = Waits(ours.fileno())
+    reading = gevent.spawn(waits.wait, READ, PATIENCE)
+    gevent.sleep(0)
+    assert gevent.spawn(waits.wait, WRITE, PATIENCE).get() == WRITE
+    assert not reading.dead
+    theirs.send(b"x")
+    assert reading.get() == READ
+    waits.close()
+
+
 def test_a_switch_that_was_not_meant_is_ignored(pair: tuple[socket.socket, socket.socket]) -> None:
     ours, theirs = pair
     waits = Waits(ours.fileno())

@@ -11,6 +11,7 @@ from typing import Any
 import gevent
 import pytest
 from flows import PATIENCE, in_thread, until
+from gevent.event import Event
 
 from service_utils.db import Database, connect
 from service_utils.db.errors import (
@@ -150,16 +151,36 @@ def test_an_error_that_was_not_passed_on_does_not_look_like_success(db: Database
     assert db.statistics().discarded == 0
 
 
+def test_columns_of_prepared_statements_are_those_of_the_answer(db: Database) -> None:
+    db.execute("create table item (id int primary key, name text)")
+    db.execute("insert into item values (1, 'tea')")
+    for _ in range(4):
+        assert db.query("select * from item") == [{"id": 1, "name": "tea"}]
+    db.execute("alter table item rename name to label")
+    assert db.query("select * from item") == [{"id": 1, "label": "tea"}]
+    db.execute("alter table item add column price int")
+    assert db.query("select * from item") == [{"id": 1, "label": "tea", "price": None}]
+    with db.transaction() as tx:  # one command, prepared by its text, with other columns each time
+        for what in ("1 as a", "2 as b", "3 as c, 4 as d", "5 as e"):
+            tx.execute(f"declare rows cursor for select {what}")
+            names = [part.split()[-1] for part in what.split(",")]
+            assert list(tx.one("fetch next from rows")) == names
+            tx.execute("close rows")
+
+
 def test_conflicts_are_real_and_run_again(db: Database) -> None:
     db.execute("create table item (id int primary key, n int not null)")
     db.execute("insert into item values (1, 0), (2, 0)")
     attempts = []
+    all_have_read = Event()
 
     @db.retry(attempts=20, isolation="serializable")
     def increment(tx: Any) -> None:
         attempts.append(1)
         n = tx.value("select n from item where id = 1")
-        gevent.sleep(0.001)
+        if len(attempts) == 4:
+            all_have_read.set()
+        assert all_have_read.wait(PATIENCE)
         tx.execute("update item set n = :n where id = 1", n=n + 1)
 
     gevent.joinall([gevent.spawn(increment) for _ in range(4)], raise_error=True)
