@@ -56,6 +56,7 @@ def test_a_long_statement_holds_up_no_other_greenlet(db: Database) -> None:
 
 
 def test_a_kill_ends_the_statement_and_the_connection(db: Database) -> None:
+    assert db.value("select 1") == 1  # there is a connection: the kill does not come while it is made
     long = gevent.spawn(db.query, ENDLESS)
     until_busy = gevent.spawn(lambda: [gevent.sleep(0.001) for _ in iter(lambda: db.statistics().held == 1, True)])
     until_busy.join(timeout=PATIENCE)
