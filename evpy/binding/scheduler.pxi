@@ -27,6 +27,7 @@ cdef class Scheduler:
     cdef Worker worker
     cdef object app, request_type, send_result, send_error, current_var, encode
     cdef list _parked
+    cdef RequestBase _handed # to the greenlet that is switched to next
     cdef dict running
     cdef object hub, watcher, serve_fn, again_fn, flush_fn
     cdef uint32_t concurrency
@@ -173,7 +174,8 @@ cdef class Scheduler:
             ev_add64(&self.s.thread.greenlets, 1)
             greenlet = PyGreenlet_New_(<PyObject *>self.serve_fn, <PyGreenlet *>self.hub)
         request.greenlet = greenlet
-        _switch(greenlet, (request,))
+        self._handed = request
+        _switch(greenlet, _NO_ARGS)
         ev_store64(&self.s.thread.current, 0)
         return 0
 
@@ -232,14 +234,24 @@ cdef class Scheduler:
 
     # --- in a greenlet
 
-    def _serve(self, RequestBase request):
+    def _serve(self):
+        cdef RequestBase request
         while True:
+            # Not by the arguments of the switch: those of a greenlet's first one live as long as the greenlet.
+            request = self._handed
+            self._handed = None
             self._run(request)
             request = None
             if len(self._parked) >= PARKED_MOST:
                 return
             self._parked.append(_current())
-            request = _switch(self.hub, _NO_ARGS)
+            try:
+                while self._handed is None: # somebody may still switch to whom a former request's greenlet was
+                    _switch(self.hub, _NO_ARGS)
+            except BaseException: # or kill it: it is not to be handed a request, then
+                if _current() in self._parked:
+                    self._parked.remove(_current())
+                raise
 
     cdef int _run(self, RequestBase request) except -1:
         context = PyContext_New()

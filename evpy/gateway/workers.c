@@ -13,7 +13,7 @@
 
 #define COLLECT_BATCH 512 /* messages of one worker per call: sockets get their turn too */
 #define MOST_CRASHES  2   /* a request that was there at so many crashes may be their cause: no third worker for it */
-#define MOST_TRIES    8   /* ... at so many deaths of any kind; memory that is never enough looks like a kill, too */
+#define MOST_TRIES    64  /* ... at so many deaths of any kind: an end must be, also where kills do not cease */
 
 static bool owned_by(uint64_t cookie, uint32_t w)
 {

@@ -282,10 +282,10 @@ def decode_json(body: bytes) -> Any:
 
     try:
         return msgspec.json.decode(body)
-    except UnicodeDecodeError:
-        at, reason = _place(body, _first_bad_byte(body)), "it is not UTF-8"
     except RecursionError:
         at, reason = "", "it is nested too deeply"
+    except UnicodeDecodeError:  # what msgspec raises before 0.23
+        at, reason = _place(body, _first_bad_byte(body)), "it is not UTF-8"
     except msgspec.DecodeError as error:
         text = str(error)
         place = re.search(r" \(byte (\d+)\)$", text)
@@ -293,6 +293,8 @@ def decode_json(body: bytes) -> Any:
         at = _place(body, int(place[1])) if place else ""
         if not body.strip():
             reason = "the body is empty"
+        elif (bad := _first_bad_byte(body)) < len(body) and not place:
+            at, reason = _place(body, bad), "it is not UTF-8"
     raise HTTPError(400, f"the body is not valid JSON: {reason}{at}")
 
 

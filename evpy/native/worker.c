@@ -480,6 +480,8 @@ int ev_heartbeat_start(ev_heartbeat *h, ev_segment *seg, uint32_t slot, uint64_t
     h->ping_ns = ping_ns;
     h->stop_fd = eventfd(0, EFD_CLOEXEC);
     if (h->stop_fd < 0) return -errno;
+    /* Before the thread runs: a process that is stopped at this moment would look as if it had never begun to live. */
+    atomic_store_explicit(&h->slot->heartbeat_ns, efio_now_ns(), memory_order_relaxed);
     sigset_t all, old;
     sigfillset(&all);
     pthread_sigmask(SIG_BLOCK, &all, &old); /* signals belong to the interpreter's main thread */

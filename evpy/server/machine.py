@@ -1,4 +1,4 @@
-"""How much machine there is: the number that the default of ``--workers`` is a multiple of.
+"""How much machine there is: the number that the default of ``--workers`` is a multiple of; and when it is too little.
 
 A container is often given half a core of a machine with sixty-four. ``os.cpu_count`` sees sixty-four, the affinity
 mask sees sixty-four, only the quota of the control group (cgroup v2 ``cpu.max``, "quota period" in microseconds, or
@@ -11,10 +11,11 @@ import math
 import os
 from os.path import join
 
-__all__ = ["usable_cores"]
+__all__ = ["OutOfMemory", "usable_cores"]
 
 CGROUP_ROOT = "/sys/fs/cgroup"
 OWN_CGROUP = "/proc/self/cgroup"
+VMSTAT = "/proc/vmstat"
 
 
 def usable_cores(root: str = CGROUP_ROOT, own: str = OWN_CGROUP) -> int:
@@ -47,3 +48,26 @@ def _groups(root: str, own: str) -> list[str]:
     if ".." in parts:  # a group outside of our cgroup namespace
         parts = []
     return [join(root, *parts[:depth]) for depth in range(len(parts), -1, -1)]
+
+
+class OutOfMemory:
+    """Whether the kernel has killed a process of any control group for want of memory (``oom_kill``, proc_vmstat(5)).
+
+    It kills by SIGKILL, as people do; who looks right after such an end can tell the one from the other.
+    """
+
+    def __init__(self, path: str = VMSTAT) -> None:
+        self._path = path
+        self._seen = self._kills()
+
+    def struck(self) -> bool:
+        """Whether that has happened since the last call, or since this was made."""
+        before, self._seen = self._seen, self._kills()
+        return self._seen > before
+
+    def _kills(self) -> int:
+        try:
+            with open(self._path) as file:
+                return next((int(line[9:]) for line in file if line.startswith("oom_kill ")), 0)
+        except (OSError, ValueError):
+            return 0

@@ -21,6 +21,7 @@ from evpy._core import DEAD, DRAINING, EMPTY, READY
 from evpy.server import logs, processes
 from evpy.server.fleet import Fleet, Limits, Member, Phase
 from evpy.server.gatekeeper import GROUP_PAUSE
+from evpy.server.machine import OutOfMemory
 from evpy.server.reports import STACKS_SIGNAL, Receiver
 from evpy.server.worker import HANDLED
 
@@ -90,6 +91,7 @@ class Workforce:
         self._unwatch = unwatch
         self._reread = reread
         self.fleet = Fleet(settings.workers, Limits(settings.start_timeout, settings.grace), self)
+        self._memory = OutOfMemory()
         self.on_blocked: Callable[[WorkerProcess, dict[str, Any]], None] = lambda process, message: None
         self.on_gone: Callable[[int], None] = lambda slot: None
 
@@ -255,7 +257,8 @@ class Workforce:
         useful = self.segment.worker_info(slot)["finished"] > 0
         how = processes.describe_exit(status)
         doing = self.doing(slot)
-        killed = status == -signal.SIGKILL and member.phase is not Phase.CONDEMNED  # by somebody else than us
+        # By somebody else than us, and not because some request needs more memory than there is.
+        killed = status == -signal.SIGKILL and member.phase is not Phase.CONDEMNED and not self._memory.struck()
         self.segment.set_worker_state(slot, DEAD, killed)  # at once: the gateway retries or answers what it had
         if member.phase is Phase.READY:
             process.epitaph = doing

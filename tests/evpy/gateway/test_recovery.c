@@ -55,11 +55,11 @@ static void test_workers_are_killed(void)
     rig_send(&r, get, GET);
     rig_send(&r, post, POST);
     CHECK(rig_take(&r, 0, &m) && rig_take(&r, 0, &n), "taken");
-    for (int deaths = 1; deaths <= 8; deaths++) {
+    for (int deaths = 1; deaths <= 64; deaths++) {
         atomic_store(&ev_worker_at(&r.seg, 0)->killed, deaths != 2);
         rig_kill_worker(&r, 0);
         if (deaths == 1) CHECK(rig_got(&r, post, "502 Bad Gateway"), "POST is not repeated");
-        if (deaths == 8) break;
+        if (deaths == 64) break;
         CHECK(*rig_receive(&r, get, NULL) == 0, "GET waits, death %d", deaths);
         ev_begin_worker(&r.seg, 0);
         CHECK(!atomic_load(&ev_worker_at(&r.seg, 0)->killed), "the next worker begins without blame or excuse");
@@ -68,7 +68,7 @@ static void test_workers_are_killed(void)
         CHECK(rig_take(&r, 0, &m), "runs again, death %d", deaths);
     }
     CHECK(rig_got(&r, get, "502 Bad Gateway"), "given up in the end");
-    CHECK(counters(&r)->retried == 7 && counters(&r)->failed == 2, "accounts");
+    CHECK(counters(&r)->retried == 63 && counters(&r)->failed == 2, "accounts");
     rig_check_rest(&r, __func__);
     close(get);
     close(post);

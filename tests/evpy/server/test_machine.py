@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from evpy.server.machine import usable_cores
+from evpy.server.machine import OutOfMemory, usable_cores
 
 
 @pytest.fixture(autouse=True)
@@ -51,3 +51,25 @@ def test_nonsense_is_no_quota(tmp_path: Path, broken: str) -> None:
 
 def test_a_group_outside_of_the_namespace_counts_as_the_root(tmp_path: Path) -> None:
     assert groups(tmp_path, "0::/../../x\n", root="200000 100000") == 2
+
+
+def test_kills_for_want_of_memory_are_told_once(tmp_path: Path) -> None:
+    numbers = tmp_path / "vmstat"
+    numbers.write_text("nr_free_pages 1\noom_kill 3\nswap_ra 0\n")
+    memory = OutOfMemory(str(numbers))
+    assert not memory.struck()
+    numbers.write_text("nr_free_pages 1\noom_kill 5\nswap_ra 0\n")
+    assert memory.struck()
+    assert not memory.struck()
+
+
+@pytest.mark.parametrize("text", [None, "", "oom_kill many\n", "nr_free_pages 1\n"])
+def test_a_system_that_does_not_count_them(tmp_path: Path, text: str | None) -> None:
+    if text is not None:
+        (tmp_path / "vmstat").write_text(text)
+    assert not OutOfMemory(str(tmp_path / "vmstat")).struck()
+
+
+def test_this_system_counts_them() -> None:
+    assert OutOfMemory()._kills() >= 0
+    assert "\noom_kill " in Path("/proc/vmstat").read_text()

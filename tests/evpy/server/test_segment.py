@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from evpy._core import Worker
 from evpy.errors import StartupError
 from evpy.server import segment
 from evpy.server.settings import Settings
@@ -63,3 +64,16 @@ def test_the_access_log_is_appended_to(tmp_path: Path) -> None:
     assert segment.open_access_log(None) == -1
     with pytest.raises(StartupError, match=r"cannot write the access log to .*: No such file or directory; choose"):
         segment.open_access_log(str(tmp_path / "missing" / "log"))
+
+
+def test_a_heart_beats_from_the_start() -> None:
+    """A process that is stopped before the thread that writes it has run is no process that never lived."""
+    for _ in range(20):
+        with contextlib.closing(segment.create(settings(workers=1))) as made:
+            made.begin_worker(0)
+            worker = Worker(made, 0)
+            worker.start_heartbeat()
+            try:
+                assert made.worker_info(0)["heartbeat_age"] is not None
+            finally:
+                worker.stop_heartbeat()

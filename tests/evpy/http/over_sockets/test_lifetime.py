@@ -14,7 +14,7 @@ from serving import Client, Server
 from evpy.server import status
 
 APP = """
-import threading, time
+import json, threading, time, urllib.request, weakref
 import gevent
 import evpy
 from evpy import ClientDisconnected, DeadlineExceeded, Response, Router, current_request
@@ -173,6 +173,32 @@ def spawned(request):
             seen.append(str(error))
     evpy.spawn(later)
     return ident
+
+# --- the greenlet, which serves another request afterwards
+
+former = []        # (request, its greenlet)
+
+@handle.get("/remembered")
+def remembered(request):
+    alive = sum(reference() is not None for reference, _ in former)
+    former.append((weakref.ref(request), gevent.getcurrent()))
+    return {"alive": alive, "greenlets": len({id(greenlet) for _, greenlet in former})}
+
+@handle.get("/disturb/{how}")
+def disturb(request, how):
+    mine = gevent.getcurrent()
+    for greenlet in {id(greenlet): greenlet for _, greenlet in former}.values():
+        if greenlet is not mine:
+            call = greenlet.switch if how == "switch" else greenlet.throw
+            gevent.get_hub().loop.run_callback(call)
+    evpy.sleep(0)
+    return [greenlet.dead for _, greenlet in former]
+
+@handle.get("/together/{port:int}")
+def together(request, port):
+    url = f"http://127.0.0.1:{port}/remembered"
+    others = [evpy.spawn(urllib.request.urlopen, url) for _ in range(2)]
+    return [json.load(other.get()) for other in others]
 
 def on_stop():
     print("on_stop", flush=True)
@@ -424,3 +450,27 @@ def test_a_file_that_becomes_shorter_while_it_is_sent(mode: str, tmp_path: Path)
             left += len(piece)
         assert (19 << 20) < left <= (20 << 20)
         assert server.get("/").status == 200
+
+
+# --- the greenlet, which serves another request afterwards
+
+
+def test_a_request_does_not_outlive_itself(mode: str) -> None:
+    with Server(APP, "-w", mode, "--grace", "5") as server, server.client() as client:
+        assert [client.get("/remembered").json()["alive"] for _ in range(5)] == [0] * 5
+        for _ in range(3):  # also with several greenlets, each of which has served before
+            found = client.get(f"/together/{server.port}").json()
+            assert [each["alive"] for each in found] in ([0, 0], [0, 1], [1, 0])
+        assert client.get("/remembered").json()["alive"] == 0
+
+
+@pytest.mark.parametrize("how", ["switch", "throw"])
+def test_who_disturbs_a_greenlet_that_waits_for_its_next_request_disturbs_no_request(mode: str, how: str) -> None:
+    with Server(APP, "-w", mode, "--grace", "5") as server, server.client() as client:
+        for _ in range(3):
+            assert client.get(f"/together/{server.port}").status == 200
+        dead = client.get(f"/disturb/{how}").json()
+        assert any(dead) == (how == "throw"), "nobody was disturbed"
+        for _ in range(20):
+            assert len(client.get(f"/together/{server.port}").json()) == 2
+            assert client.get("/ok").body == b"fine"
