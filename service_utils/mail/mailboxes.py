@@ -23,6 +23,7 @@ from collections.abc import Callable
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Self
 
+from evpy.errors import EvpyError
 from service_utils.mail.errors import LoginFailed, MailUnavailable
 from service_utils.mail.smtp import Token, is_local
 from service_utils.mail.streams import MailTls, default_context, dial
@@ -77,6 +78,8 @@ class _Imap4(imaplib.IMAP4):
         """Waits until the deadline for something to read."""
         try:
             return bool(self._reader.peek(1))
+        except EvpyError:  # a deadline of evpy is a TimeoutError, too
+            raise
         except TimeoutError:
             return False
 
@@ -101,6 +104,18 @@ def _client() -> Any:
 
         def _set_read_timeout(self) -> None:
             pass
+
+        def __exit__(self, kind: object, *_: object) -> None:
+            """Says good-bye; after an error it only hangs up: the server may be in the middle of something (IDLE)."""
+            try:
+                if kind is None:
+                    self.logout()
+            except EvpyError:  # a deadline of evpy
+                raise
+            except (imaplib.IMAP4.error, OSError):
+                pass  # the connection has ended already
+            finally:
+                self.shutdown()
 
         def idle_check(self, timeout: float | None = None) -> list[Any]:
             """What the server has said since ``idle()``, at least one thing, or nothing after ``timeout`` seconds."""

@@ -108,10 +108,21 @@ def _attach(message: Any, attachment: Attachment) -> None:
     main, _, sub = kind.partition("/")
     if not re.fullmatch(r"[\w.+-]+/[\w.+-]+", kind, re.ASCII) or main in ("multipart", "message"):
         raise BadMessage(f"{kind!r} is no type of an attachment")
+    more: dict[str, Any] = {"filename": attachment.name}
+    if main == "text" and not attachment.content.isascii() and _is_utf8(attachment.content):
+        more["params"] = {"charset": "utf-8"}  # without, it means ASCII (RFC 2046 section 4.1.2)
     if attachment.inline_id:
-        message.add_related(attachment.content, main, sub, cid=f"<{attachment.inline_id}>", filename=attachment.name)
+        message.add_related(attachment.content, main, sub, cid=f"<{attachment.inline_id}>", **more)
     else:
-        message.add_attachment(attachment.content, main, sub, filename=attachment.name)
+        message.add_attachment(attachment.content, main, sub, **more)
+
+
+def _is_utf8(content: bytes) -> bool:
+    try:
+        content.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _addresses(value: str | Address | Iterable[str | Address]) -> tuple[Address, ...]:

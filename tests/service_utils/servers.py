@@ -7,6 +7,7 @@ Missing programs: a skip with the command that installs them; under CI (the envi
 from __future__ import annotations
 
 import contextlib
+import grp
 import os
 import pwd
 import shutil
@@ -20,10 +21,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from certificates import self_signed
 from serving import free_port
 
 PASSWORD = "s3cret/%@: pass"
-DEBIAN = {"postgresql": "postgresql", "mysql": "mariadb-server", "redis": "redis-server", "tarantool": "tarantool"}
+MAIL_PASSWORD = 's3cret "%@\\ pass'  # a colon would end it in the file of users
+DEBIAN = {
+    "postgresql": "postgresql", "mysql": "mariadb-server", "redis": "redis-server", "tarantool": "tarantool",
+    "dovecot": "dovecot-imapd dovecot-pop3d",
+}  # fmt: skip
 START_TIMEOUT = 60.0  # seconds
 
 
@@ -333,8 +339,94 @@ class Tarantool(Server):
         admin.close()
 
 
+class Dovecot(Server):
+    """IMAP and POP3, with and without TLS, with the users ann and bob; as an unprivileged user, without a chroot."""
+
+    kind = "dovecot"
+
+    def install(self) -> None:
+        self.pop3_port, self.imaps_port, self.pop3s_port = free_port(), free_port(), free_port()
+        self.certificate = self_signed(self.folder)
+        user = "nobody" if self.as_user else pwd.getpwuid(os.geteuid()).pw_name
+        group = grp.getgrgid(pwd.getpwnam(user).pw_gid).gr_name
+        (self.folder / "users").write_text(f"ann:{{PLAIN}}{MAIL_PASSWORD}\nbob:{{PLAIN}}other\n")
+        (self.folder / "dovecot.conf").write_text(f"""
+base_dir = {self.folder}/run
+state_dir = {self.folder}/state
+log_path = /dev/stderr
+protocols = imap pop3
+listen = 127.0.0.1
+default_internal_user = {user}
+default_login_user = {user}
+default_internal_group = {group}
+first_valid_uid = 1
+mail_location = maildir:{self.folder}/mail/%u
+auth_username_format = %u
+auth_failure_delay = 0
+disable_plaintext_auth = no
+ssl = yes
+ssl_cert = <{self.certificate}
+ssl_key = <{self.certificate}
+passdb {{
+  driver = passwd-file
+  args = {self.folder}/users
+}}
+userdb {{
+  driver = static
+  args = uid={user} gid={group} home={self.folder}/mail/%u
+}}
+service imap-login {{
+  chroot =
+  inet_listener imap {{
+    port = {self.port}
+  }}
+  inet_listener imaps {{
+    port = {self.imaps_port}
+    ssl = yes
+  }}
+}}
+service pop3-login {{
+  chroot =
+  inet_listener pop3 {{
+    port = {self.pop3_port}
+  }}
+  inet_listener pop3s {{
+    port = {self.pop3s_port}
+    ssl = yes
+  }}
+}}
+service anvil {{
+  chroot =
+}}
+service stats {{
+  chroot =
+}}
+""")
+        for path in self.folder.iterdir():
+            path.chmod(0o644)
+        (self.folder / "mail").mkdir()
+        (self.folder / "mail").chmod(0o777)
+
+    def command(self) -> list[str]:
+        return [self.need("dovecot"), "-F", "-c", str(self.folder / "dovecot.conf")]
+
+    def answers(self) -> bool:
+        try:
+            for port in (self.port, self.imaps_port, self.pop3_port, self.pop3s_port):
+                socket.create_connection(("127.0.0.1", port), 10).close()
+        except OSError:
+            return False
+        return True
+
+    def empty(self) -> None:
+        """Throws away all mail."""
+        shutil.rmtree(self.folder / "mail")
+        (self.folder / "mail").mkdir()
+        (self.folder / "mail").chmod(0o777)
+
+
 KINDS: dict[str, Callable[[], Server]] = {
-    "postgresql": Postgresql, "mysql": Mariadb, "redis": Redis, "tarantool": Tarantool,
+    "postgresql": Postgresql, "mysql": Mariadb, "redis": Redis, "tarantool": Tarantool, "dovecot": Dovecot,
 }  # fmt: skip
 running: dict[str, Server] = {}
 reasons: dict[str, str] = {}
