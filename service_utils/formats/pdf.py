@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from efio import run_blocking
+from evpy.errors import DeadlineExceeded
 from service_utils.formats.chromium import PAGE, Browser, BrowserGone, find_browser
 from service_utils.formats.errors import PdfFailed
 from service_utils.formats.mime import media_type
@@ -115,6 +116,8 @@ class PdfPrinter:
                     raise
             except PoolExhausted as error:
                 raise PdfFailed(f"no browser became free: {error}") from error
+            except DeadlineExceeded:
+                raise
             except OSError as error:
                 raise PdfFailed(f"the browser cannot be started: {error}") from error
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from time import monotonic
 
+from evpy.errors import DeadlineExceeded
 from service_utils.http.bodies import Body
 from service_utils.http.connection import Connection
 from service_utils.http.errors import ConnectionLost, InvalidRequest, TimedOut
@@ -39,7 +40,7 @@ def exchange(origin: Origin, call: Call, usual: Usual, cookie: str, limits: Limi
             return response
         except TimeoutError as error:
             lease.discard()
-            if isinstance(error, TimedOut):
+            if isinstance(error, (TimedOut, DeadlineExceeded)):
                 raise
             raise TimedOut(_late(call, error)) from error
         except OSError as error:

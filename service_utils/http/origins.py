@@ -12,6 +12,7 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Any
 
+from evpy.errors import DeadlineExceeded
 from service_utils.dialing import dial
 from service_utils.http.connection import Connection
 from service_utils.http.errors import CertificateRefused, ConnectFailed, ConnectTimedOut, HttpClientError
@@ -102,6 +103,8 @@ class _Opener(Connector[Connection]):
             raise CertificateRefused(
                 f"{url.netloc}: its certificate is not accepted: {error.verify_message or error.reason}"
             ) from error
+        except DeadlineExceeded:
+            raise
         except TimeoutError as error:
             raise ConnectTimedOut(f"{url.netloc}: no connection{via} within {timeout:.3g} s") from error
         except OSError as error:

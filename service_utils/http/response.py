@@ -10,6 +10,7 @@ from typing import Any, Self, TypeVar, overload
 
 import msgspec
 
+from evpy.errors import DeadlineExceeded
 from evpy.http.headers import Headers
 from service_utils.http.connection import Connection
 from service_utils.http.decoding import decode
@@ -198,6 +199,8 @@ class Response:
                 yield piece
                 if self._connection is not connection:  # it may be somebody else's by now
                     raise ConnectionLost("the response was closed while its body was being read")
+        except DeadlineExceeded:
+            raise
         except TimeoutError as error:
             late = monotonic() >= self._deadline
             raise TimedOut(

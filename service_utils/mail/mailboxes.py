@@ -23,7 +23,8 @@ from collections.abc import Callable
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Self
 
-from evpy.errors import EvpyError
+from evpy.errors import DeadlineExceeded, EvpyError
+from service_utils.deadlines import DeadlinesPass
 from service_utils.mail.errors import LoginFailed, MailUnavailable
 from service_utils.mail.smtp import Token, is_local
 from service_utils.mail.streams import MailTls, default_context, dial
@@ -155,9 +156,13 @@ def open_imap(
     dialled = functools.partial(_dial, host, port, tls, context, timeout, max_bytes)
     client: Any = None
     try:
-        client = _client()(host, port, dialled)
-        if tls == "starttls":
-            client._imap.secure(context)
+        with DeadlinesPass():
+            client = _client()(host, port, dialled)
+            if tls == "starttls":
+                client._imap.secure(context)
+    except DeadlineExceeded:
+        _end(client)
+        raise
     except (imaplib.IMAP4.error, OSError) as error:
         _end(client)
         raise MailUnavailable(f"{where} cannot be reached: {error}") from error
@@ -166,12 +171,15 @@ def open_imap(
         raise
     if user:
         try:
-            if token is not None:
-                client.oauth2_login(user, token() if callable(token) else token)
-            else:
-                client.login(user, password.reveal() if isinstance(password, Secret) else password)
+            with DeadlinesPass():
+                if token is not None:
+                    client.oauth2_login(user, token() if callable(token) else token)
+                else:
+                    client.login(user, password.reveal() if isinstance(password, Secret) else password)
         except BaseException as error:
             _end(client)
+            if isinstance(error, DeadlineExceeded):
+                raise
             if isinstance(error, imaplib.IMAP4.abort):
                 raise MailUnavailable(f"{where} has hung up: {error}") from error
             if isinstance(error, imaplib.IMAP4.error):
@@ -246,6 +254,8 @@ def open_pop3(
             box.close()
         if stream is not None:  # poplib keeps it open if the greeting is not one
             stream.close()
+        if isinstance(error, DeadlineExceeded):
+            raise
         if isinstance(error, (poplib.error_proto, OSError)):
             raise MailUnavailable(f"{host}:{port} cannot be reached: {error}") from error
         raise

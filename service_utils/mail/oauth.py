@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from efio import Lock, run_blocking
+from evpy.errors import DeadlineExceeded
 from service_utils.mail.errors import LoginFailed, MailUnavailable
 from service_utils.security.secret_values import Secret
 
@@ -85,6 +86,8 @@ def outlook_token(client_id: str, secret: str | Secret, tenant: str, *, http_cli
         with lock:
             try:
                 found = run_blocking(ask)
+            except DeadlineExceeded:
+                raise
             except (OSError, ValueError) as error:  # requests' errors are OSErrors
                 raise MailUnavailable(f"Microsoft gives no token for {client_id}: {error}") from error
         if "access_token" not in found:

@@ -18,6 +18,8 @@ from email.message import Message
 from time import monotonic
 from typing import Any, Self
 
+from evpy.errors import DeadlineExceeded
+from service_utils.deadlines import DeadlinesPass
 from service_utils.mail import messages
 from service_utils.mail.errors import (
     BadMessage,
@@ -53,8 +55,9 @@ class _Sessions(Connector[Session]):
 
     def connect(self, timeout: float) -> Session:
         try:
-            return Session(self._mailer, timeout)
-        except MailError:
+            with DeadlinesPass():
+                return Session(self._mailer, timeout)
+        except (MailError, DeadlineExceeded):
             raise
         except ssl.SSLCertVerificationError as error:
             raise MailUnavailable(f"{self._mailer.name} is not who it should be: {error.verify_message}") from error
@@ -175,8 +178,9 @@ class Mailer:
                 with lease as session:
                     fresh = not session.sent
                     session.within(max(0.001, until - monotonic()))
-                    return session.deliver(sender, to, data, utf8)
-            except MailError:
+                    with DeadlinesPass():
+                        return session.deliver(sender, to, data, utf8)
+            except (MailError, DeadlineExceeded):
                 raise
             except (smtplib.SMTPServerDisconnected, OSError) as error:
                 # A connection that was kept has ended meanwhile: nothing of the message was sent yet.

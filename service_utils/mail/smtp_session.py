@@ -11,6 +11,8 @@ import smtplib
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
+from evpy.errors import DeadlineExceeded
+from service_utils.deadlines import DeadlinesPass
 from service_utils.mail.errors import (
     DeliveryUncertain,
     LoginFailed,
@@ -136,8 +138,11 @@ class Session(smtplib.SMTP):
             self._reset()
             raise MessageRefused(code, _text(text))
         try:
-            self.send(_dotted(data))
-            code, text = self.getreply()
+            with DeadlinesPass():
+                self.send(_dotted(data))
+                code, text = self.getreply()
+        except DeadlineExceeded:
+            raise
         except (smtplib.SMTPServerDisconnected, OSError) as error:
             raise DeliveryUncertain(
                 f"{self._mailer.name} has hung up before it said whether it has it: {error}"
@@ -152,7 +157,11 @@ class Session(smtplib.SMTP):
     def _reset(self) -> None:
         """After something was refused: the next transaction begins with nothing."""
         try:
-            self.idle = self.rset()[0] == 250
+            with DeadlinesPass():
+                self.idle = self.rset()[0] == 250
+        except DeadlineExceeded:
+            self.idle = False
+            raise
         except (smtplib.SMTPException, OSError):
             self.idle = False
 

@@ -30,6 +30,7 @@ from typing import Generic, TypeVar
 from greenlet import getcurrent
 
 from efio import Waiter
+from evpy.errors import DeadlineExceeded
 from service_utils.pool import keeper
 from service_utils.pool.connector import Connector
 from service_utils.pool.errors import PoolClosed, PoolExhausted
@@ -181,6 +182,8 @@ class Lending(Generic[T]):
         alive = False
         try:
             alive = self.connector.is_alive(slot.connection, timeout)
+        except DeadlineExceeded:  # of the caller
+            raise
         except Exception as error:  # noqa: BLE001 - whatever it is: not alive
             log.debug("%s: a connection does not answer: %r", self.name, error)
         if not alive:

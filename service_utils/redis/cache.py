@@ -28,6 +28,7 @@ from typing import Any, Generic, ParamSpec, TypeVar
 import msgspec
 import redis
 
+from evpy.errors import DeadlineExceeded
 from service_utils.pool import PoolExhausted
 from service_utils.pool.native import native_lock
 from service_utils.redis.refreshing import Flights, in_background
@@ -121,6 +122,8 @@ class Cache:
             return None
         try:
             return call()
+        except DeadlineExceeded:  # of the caller; it is an OSError
+            raise
         except UNREACHABLE as error:
             self._rest_until = monotonic() + REST
             log.warning("the cache cannot be reached: %s", error)
@@ -263,8 +266,8 @@ class Cached(Generic[P, T]):
             encoded = msgspec.msgpack.encode(value)
             cache._write(name, encoded, self._ttl, self._stale)
             return self._decode(_head.pack(0) + encoded)
-        except Exception:
-            if old is None:
+        except Exception as error:
+            if old is None or isinstance(error, DeadlineExceeded):
                 raise
             log.exception("%s: the old result is used", self._name)
             self._note_failure(name)

@@ -11,6 +11,7 @@ interrupted in between is ended. One that has something to read before anything 
 from __future__ import annotations
 
 import ssl
+import sys
 from _socket import MSG_PEEK
 from typing import Any
 
@@ -18,6 +19,7 @@ import redis
 import redis.backoff
 import redis.retry
 
+from service_utils.deadlines import DeadlinesPass, deadline_behind
 from service_utils.pool import Connector, Lease, Pool
 from service_utils.sockets import Stream, TlsStream, connect
 from service_utils.waiting import READ
@@ -78,13 +80,19 @@ class _Cooperative:
 
     def send_packed_command(self, command: Any, check_health: bool = True) -> None:
         self.unanswered += 1
-        super().send_packed_command(command, check_health)  # type: ignore[misc]
+        with DeadlinesPass():
+            super().send_packed_command(command, check_health)  # type: ignore[misc]
 
     def read_response(self, *args: Any, **more: Any) -> Any:
+        before = sys.exception()
         try:
             response = super().read_response(*args, **more)  # type: ignore[misc]
         except redis.ResponseError:
             self.unanswered = 0
+            raise
+        except redis.RedisError as error:
+            if (deadline := deadline_behind(error, before)) is not None:
+                raise deadline from None
             raise
         self.unanswered = 0
         return response
@@ -146,7 +154,8 @@ class _Opener(Connector[Any]):
         kwargs["socket_connect_timeout"] = min(timeout, kwargs.get("socket_connect_timeout") or timeout)
         connection = owner.connection_class(**kwargs)
         try:
-            connection.connect()
+            with DeadlinesPass():
+                connection.connect()
         except BaseException:
             connection.disconnect()
             raise

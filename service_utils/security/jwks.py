@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from efio import default_pool
+from evpy.errors import DeadlineExceeded
 from service_utils.pool.native import native_lock
 from service_utils.security.errors import BadKey, InvalidToken, KeysUnavailable
 from service_utils.security.keys import Key, KeySet
@@ -129,6 +130,8 @@ class RemoteKeySet:
         elif wait:
             try:
                 future.result(self.timeout)
+            except DeadlineExceeded:
+                raise
             except (FutureTimeout, TimeoutError):
                 self._why = f"no answer within {self.timeout:g} s"
 
