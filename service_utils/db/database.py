@@ -160,14 +160,16 @@ class Database(Queries):
     def listen(self, *channels: str, timeout: float | None = None) -> Iterator[Notification]:
         """What is sent to these channels by NOTIFY, as it comes; ends after ``timeout`` seconds (None: never).
 
-        PostgreSQL alone. It has a connection of its own as long as it is used. ConnectionLost when that breaks: what is
-        sent until it listens again is not heard.
+        PostgreSQL alone. It listens from this call on, with a connection of its own until its iterator ends or is
+        dropped. ConnectionLost when that breaks: what is sent until it listens again is not heard.
         """
         lease = self.pool.acquire()
         try:
-            yield from lease.connection.listen(channels, timeout)
-        finally:
+            notes = lease.connection.listen(channels, timeout)
+        except BaseException:
             lease.discard()
+            raise
+        return _Notes(notes, lease)
 
     def notify(self, channel: str, payload: str = "") -> None:
         """Sends to those who listen, when the transaction (if any) is committed. PostgreSQL alone."""
@@ -234,3 +236,23 @@ class Database(Queries):
 
     def __repr__(self) -> str:
         return f"<Database {self.name}>"
+
+
+class _Notes(Iterator[Notification]):
+    """What is heard, and the connection on which it is; that ends with this."""
+
+    def __init__(self, notes: Iterator[Notification], lease: Lease[Session]) -> None:
+        self._notes = notes
+        self._lease = lease
+
+    def __next__(self) -> Notification:
+        try:
+            return next(self._notes)
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        self._lease.discard()
+
+    __del__ = close

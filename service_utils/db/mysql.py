@@ -24,8 +24,8 @@ import pymysql
 import pymysql.cursors
 from pymysql.constants import CLIENT
 
-from efio import default_pool
 from evpy.errors import EvpyError
+from service_utils.db.cancelling import tell
 from service_utils.db.errors import ConcurrentUse, DatabaseError, error_for
 from service_utils.db.hosts import Hosts
 from service_utils.db.mysql_errors import interruption, translated
@@ -204,7 +204,7 @@ class MysqlSession(Session):
         connection._force_close()
         if self._interrupted and self._port is not None:
             # Otherwise the server goes on with the statement until it has something to send.
-            default_pool().submit(self.connector.kill, self._place, connection.server_thread_id[0], self._port)
+            tell(self.connector.kill, self._place, connection.server_thread_id[0], self._port)
 
 
 class MysqlConnector(SessionConnector):

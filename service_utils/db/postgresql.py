@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import math
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from time import monotonic
 from typing import Any
@@ -23,7 +24,7 @@ from psycopg.errors import error_from_result
 from psycopg.generators import execute
 from psycopg.rows import tuple_row
 
-from efio import default_pool
+from service_utils.db.cancelling import tell
 from service_utils.db.errors import DatabaseError, StatementTimeout, TransactionAborted, error_for
 from service_utils.db.postgresql_link import Link, Silence, ask_to_cancel, milliseconds, patience_for, translated
 from service_utils.db.rows import Result
@@ -60,6 +61,13 @@ class _Statement:
         # which the statement is prepared anew; commands like FETCH may have others every time.
         self.steady = text.lstrip()[:6].lower() in _STEADY
         self.columns: tuple[str, ...] = ()  #: when they are known, and steady
+
+
+class _Silent:
+    """In place of what would tell the server that a COPY is over."""
+
+    def finish(self, error: BaseException | None = None) -> None:
+        pass
 
 
 class PostgresqlSession(Session):
@@ -287,20 +295,21 @@ class PostgresqlSession(Session):
         with self._errors():
             cursor = RawServerCursor(self.connection, f"stream_{next(_names)}", row_factory=tuple_row)
             cursor.execute(text, values or None)
+        read_all = False
         try:
             columns = tuple(column.name for column in cursor.description or ())
             while True:
                 with self._errors():
                     rows = cursor.fetchmany(batch)
                 if not rows:
+                    read_all = True
                     return
                 yield Result(columns, rows, len(rows))
         finally:
-            if self.pgconn.transaction_status in (_IDLE, _ACTIVE, _INERROR) or self.pgconn.status != _OK:
-                cursor._closed = True  # it is gone with its transaction
-            else:
-                with self._errors():
-                    cursor.close()
+            cursor._closed = True
+            if read_all and self.pgconn.status == _OK:
+                self._command(f'close "{cursor.name}"')
+            # Else it goes with its transaction: who was interrupted, or wants no more, does not wait for the server.
 
     # --- transactions
 
@@ -344,20 +353,38 @@ class PostgresqlSession(Session):
         names = ", ".join(quote_identifier(column, "postgresql") for column in columns)
         text = f"copy {quote_identifier(table, 'postgresql')} ({names}) from stdin"
         with self._errors(), self._cursor.copy(text) as copy:
-            for row in rows:
-                copy.write_row(row)
+            try:
+                for row in rows:
+                    copy.write_row(row)
+            except Exception:
+                raise  # the server is told
+            except BaseException:  # nobody waits for what it says to that
+                self.end()
+                copy.writer = _Silent()
+                raise
         return int(self._cursor.rowcount)
 
     def copy_out(self, text: str) -> Iterator[bytes]:
         with self._errors(), self._cursor.copy(text) as copy:
-            for piece in copy:
-                yield bytes(piece)
+            try:
+                for piece in copy:
+                    yield bytes(piece)
+            except BaseException:  # psycopg would ask the server to cancel it, and block the thread meanwhile
+                self.end()
+                raise
 
     def listen(self, channels: Sequence[str], timeout: float | None) -> Iterator[Notification]:
+        heard: deque[Any] = deque()
+        self.connection.add_notify_handler(heard.append)  # whatever is read from now on is for us
         for channel in channels:
             self._command(f"listen {quote_identifier(channel, 'postgresql')}")
-        deadline = math.inf if timeout is None else monotonic() + timeout
+        return self._hear(heard, math.inf if timeout is None else monotonic() + timeout)
+
+    def _hear(self, heard: deque[Any], deadline: float) -> Iterator[Notification]:
         while True:
+            while heard:
+                note = heard.popleft()
+                yield Notification(note.channel, note.payload, note.pid)
             with self._errors():
                 while (notify := self.pgconn.notifies()) is not None:
                     yield Notification(notify.relname.decode(), notify.extra.decode(), notify.be_pid)
@@ -389,5 +416,5 @@ class PostgresqlSession(Session):
         self.connection.waits.close()
         if self.pgconn.status == _OK and self.pgconn.transaction_status == _ACTIVE:
             # Makes a connection of its own, and waits: not here.
-            default_pool().submit(ask_to_cancel, self.pgconn.get_cancel())
+            tell(ask_to_cancel, self.pgconn.get_cancel())
         self.connection.close()

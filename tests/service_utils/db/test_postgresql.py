@@ -5,6 +5,9 @@ from __future__ import annotations
 import datetime
 import decimal
 import ipaddress
+import itertools
+import os
+import signal
 import uuid
 from typing import Any
 
@@ -26,6 +29,7 @@ from service_utils.db.errors import (
     StatementTimeout,
     TransactionAborted,
 )
+from service_utils.db.postgresql import PostgresqlSession
 
 pytestmark = pytest.mark.parametrize("engine", ["postgresql"], indirect=True)
 UTC = datetime.UTC
@@ -94,6 +98,73 @@ def test_listen_and_notify(db: Database) -> None:
     listener.get(timeout=PATIENCE)
     assert heard == [("jobs", "one"), ('odd "name"', "two")]
     assert list(db.listen("jobs", timeout=0.01)) == []
+    assert db.statistics().held == 0
+
+
+def test_what_is_notified_while_the_next_channel_is_listened_to(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The answer to the second LISTEN brings it along; and listening begins with the call, not with the first look."""
+    command = PostgresqlSession._command
+
+    def listen_and_notify(self: PostgresqlSession, text: str) -> None:
+        command(self, text)
+        if text == 'listen "one"':
+            db.notify("one", "early")
+
+    monkeypatch.setattr(PostgresqlSession, "_command", listen_and_notify)
+    notes = db.listen("one", "two", timeout=PATIENCE)
+    monkeypatch.undo()
+    db.notify("two", "before the first look")
+    assert [next(notes).payload, next(notes).payload] == ["early", "before the first look"]
+    assert db.statistics().held == 1
+    del notes
+    assert db.statistics().held == 0
+
+
+def copy_endlessly(db: Database, begun: list[int]) -> None:
+    def rows() -> Any:
+        for n in itertools.count():
+            if n == 1000:
+                begun.append(1)
+            yield n, "x" * 1000
+
+    with db.transaction() as tx:
+        begun.append(tx.value("select pg_backend_pid()"))
+        tx.copy_in("item", ["id", "text"], rows())
+
+
+def stream_slowly(db: Database, begun: list[int]) -> None:
+    with db.transaction() as tx:
+        begun.append(tx.value("select pg_backend_pid()"))
+        for _ in tx.stream("select * from generate_series(1, 100000)", batch=10):
+            begun.append(1)
+            gevent.sleep(0.01)
+
+
+@pytest.mark.parametrize("act", [copy_endlessly, stream_slowly])
+def test_who_is_killed_does_not_wait_for_a_server_that_is_stuck(db: Database, act: Any) -> None:
+    """In the middle of a COPY, and between two rows of a stream."""
+    db.execute("create table item (id int, text text)")
+    begun: list[int] = []
+    victim = gevent.spawn(act, db, begun)
+    with gevent.Timeout(PATIENCE):
+        while len(begun) < 2:
+            gevent.sleep(0.001)
+    os.kill(begun[0], signal.SIGSTOP)
+    try:
+        if act is copy_endlessly:  # until it cannot send any more
+            gevent.sleep(0.2)
+        victim.kill(timeout=PATIENCE)
+        assert victim.dead
+        assert db.statistics().held == 0
+    finally:
+        os.kill(begun[0], signal.SIGCONT)
+
+
+def test_leaving_copy_out_early_does_not_block_the_thread(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """psycopg's way of cancelling would."""
+    monkeypatch.setattr("psycopg.Connection._try_cancel", lambda *_, **__: pytest.fail("blocks"))
+    for _ in db.copy_out("copy (select * from generate_series(1, 1000000)) to stdout"):
+        break
     assert db.statistics().held == 0
 
 
