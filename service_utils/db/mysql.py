@@ -13,10 +13,12 @@ import datetime
 import decimal
 import enum
 import math
+import re
 import ssl
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -40,6 +42,13 @@ __all__ = ["MysqlConnector", "MysqlSettings"]
 GRACE = 5.0  # seconds that the server gets beyond the time after which it should have given up by itself
 IN_TRANSACTION = 1  # SERVER_STATUS_IN_TRANS
 
+# What would be there for whoever gets the connection next: variables, locks and temporary tables of the session.
+_LASTING = re.compile(
+    r"(?:\s+|--\s[^\n]*\n|\#[^\n]*\n|/\*.*?\*/)*(?:"
+    r"set\s+(?!statement\b)|use\b|lock\s+table|create\s+(?:or\s+replace\s+)?temporary\b|handler\b"
+    r"|select\b.*\bget_lock\s*\(|select\b.*:=)",
+    re.IGNORECASE | re.DOTALL,
+)
 _TLS = ("disable", "prefer", "require", "verify-ca", "verify-full")
 
 
@@ -68,6 +77,7 @@ class MysqlSession(Session):
         self._interrupted = False
         self._streaming = False
         self._changed = False
+        self._altered = False  # something was set that outlives the transaction
         self._set_timeouts(self.settings.statement_timeout, self.settings.lock_timeout)
 
     def _set_timeouts(self, statement: float | None, lock: float | None) -> None:
@@ -84,7 +94,7 @@ class MysqlSession(Session):
         elif self._changed:
             parts.append("innodb_lock_wait_timeout = default")
         if parts:
-            self.run("set session " + ", ".join(parts), ())
+            self._run("set session " + ", ".join(parts), ())
 
     def _patience(self, seconds: float | None) -> None:
         if self.connection._sock is not None:
@@ -114,6 +124,11 @@ class MysqlSession(Session):
         self._busy = False
 
     def run(self, text: str, values: Sequence[Any]) -> Result:
+        if _lasts(text):
+            self._altered = True
+        return self._run(text, values)
+
+    def _run(self, text: str, values: Sequence[Any]) -> Result:
         with self._exchange():
             cursor = self.connection.cursor()
             cursor.execute(text, _adapted(values) if values else None)
@@ -161,15 +176,15 @@ class MysqlSession(Session):
             )
             self._changed = True
         if options.isolation is not None:
-            self.run(f"set transaction isolation level {options.isolation}", ())
-        self.run("start transaction read only" if options.read_only else "start transaction", ())
+            self._run(f"set transaction isolation level {options.isolation}", ())
+        self._run("start transaction read only" if options.read_only else "start transaction", ())
 
     def commit(self) -> None:
-        self.run("commit", ())
+        self._run("commit", ())
         self._after()
 
     def rollback(self) -> None:
-        self.run("rollback", ())
+        self._run("rollback", ())
         self._after()
 
     def _after(self) -> None:
@@ -181,7 +196,8 @@ class MysqlSession(Session):
 
     @property
     def clean(self) -> bool:
-        return self.idle and not (self._streaming or self._changed or self.connection.server_status & IN_TRANSACTION)
+        left = self._streaming or self._changed or self._altered or self.connection.server_status & IN_TRANSACTION
+        return self.idle and not left
 
     @property
     def idle(self) -> bool:
@@ -307,6 +323,11 @@ def _tls_context(mode: str, authority: str | None) -> ssl.SSLContext:
     if not mode.startswith("verify"):
         context.verify_mode = ssl.CERT_NONE
     return context
+
+
+@lru_cache(maxsize=2000)
+def _lasts(text: str) -> bool:
+    return _LASTING.match(text) is not None
 
 
 _NATIVE = frozenset({int, float, str, bytes, bool, type(None), decimal.Decimal})

@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import math
+import re
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from time import monotonic
@@ -47,6 +48,14 @@ _STEADY = ("select", "insert", "update", "delete")
 PREPARED = 300  # statements that a connection keeps prepared
 SEEN = 3000  # texts that it remembers having seen
 BATCH = 1000  # statements in one round trip
+# What would be there for whoever gets the connection next: settings, roles, locks and temporary tables of the session.
+_LASTING = re.compile(
+    r"(?:\s+|--[^\n]*\n|/\*.*?\*/)*(?:"
+    r"set\s+(?!local\b|transaction\b|constraints\b)|reset\b|listen\b|load\b"
+    r"|create\s+(?:or\s+replace\s+)?(?:global\s+|local\s+)?temp|declare\b.*\bwith\s+hold\b"
+    r"|select\b.*\bpg_(?:try_)?advisory_lock(?:_shared)?\s*\(|select\b.*\bset_config\s*\([^)]*\bfalse\s*\))",
+    re.IGNORECASE | re.DOTALL,
+)
 _names = itertools.count(1)
 
 
@@ -82,6 +91,7 @@ class PostgresqlSession(Session):
         self._transformer: Any = Transformer(connection)
         self._prepared: dict[tuple[str, tuple[int, ...]], _Statement] = {}  # by text and types of values
         self._seen: set[tuple[str, tuple[int, ...]]] = set()  # once; the second time it is prepared
+        self._altered = False  # something was set that outlives the transaction
 
     @contextlib.contextmanager
     def _errors(self) -> Iterator[None]:
@@ -166,6 +176,8 @@ class PostgresqlSession(Session):
         if len(self._seen) >= SEEN:
             self._seen.clear()
         self._seen.add(key)
+        if _LASTING.match(text):
+            self._altered = True
         return False
 
     def _prepare(self, text: str, types: tuple[int, ...]) -> _Statement:
@@ -398,7 +410,7 @@ class PostgresqlSession(Session):
     @property
     def clean(self) -> bool:
         pgconn = self.pgconn
-        return pgconn.transaction_status == _IDLE and pgconn.status == _OK
+        return pgconn.transaction_status == _IDLE and pgconn.status == _OK and not self._altered
 
     @property
     def idle(self) -> bool:

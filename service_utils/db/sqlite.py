@@ -36,6 +36,10 @@ __all__ = ["SqliteConnector", "SqliteSettings"]
 T = TypeVar("T")
 STEPS = 20_000  # of SQLite's machine, some milliseconds: so often it looks whether the time is over
 
+# What would be there for whoever gets the connection next: settings, attached databases, temporary tables.
+_LASTING = re.compile(
+    r"\s*(?:(?:--[^\n]*\n|/\*.*?\*/)\s*)*(?:pragma\b[^;]*=|attach\b|create\s+temp)", re.IGNORECASE | re.DOTALL
+)
 _READING = re.compile(
     r"\s*(?:(?:--[^\n]*\n|/\*.*?\*/)\s*)*(select|values|explain|pragma|with)\b", re.IGNORECASE | re.DOTALL
 )
@@ -77,6 +81,7 @@ class SqliteSession(Session):
         self._writers = writers
         self._holds_lock = False
         self._changed = False  # settings of the connection, by the transaction
+        self._altered = False  # something was set that outlives the transaction
         self._busy = False
         self._deadline: float | None = None
         self._timeout = settings.statement_timeout
@@ -142,6 +147,8 @@ class SqliteSession(Session):
             self._deadline = None
 
     def run(self, text: str, values: Sequence[Any]) -> Result:
+        if _LASTING.match(text) and self.settings.path != ":memory:":  # with its connection that would be gone
+            self._altered = True
         values = _adapted(values)
         if self._holds_lock or self.connection.in_transaction or _READING.match(text):
             return self._made(self._run, text, values)
@@ -261,7 +268,7 @@ class SqliteSession(Session):
 
     @property
     def clean(self) -> bool:
-        return not (self._busy or self._holds_lock or self.connection.in_transaction)
+        return not (self._busy or self._altered or self._holds_lock or self.connection.in_transaction)
 
     @property
     def idle(self) -> bool:

@@ -242,3 +242,39 @@ def test_what_a_handler_leaves_open_ends_with_its_request(db: Database, caplog: 
     assert ids(db) == []
     assert db.statistics().lost == 1
     db.pool._lost_count = 0  # seen
+
+
+LASTING = {
+    "sqlite": ["pragma foreign_keys = off", "attach database ':memory:' as more", "create temp table t (id int)"],
+    "postgresql": [
+        "set search_path = pg_catalog", "reset all", "listen x", "create temporary table t (id int)",
+        "create local temp table t2 as select 1", "-- why\n  set session statement_timeout = 0",
+        "select pg_advisory_lock(7)", "select set_config('search_path', 'x', false)",
+    ],
+    "mysql": [
+        "set @who = 'me'", "set session sql_mode = ''", "create temporary table t (id int)", "select get_lock('x', 0)",
+        "set names latin1", "select @who := 1", "use information_schema",
+    ],
+}  # fmt: skip
+PASSING = {
+    "sqlite": ["pragma table_info(item)", "update item set n = 1", "select 'pragma x = 1'"],
+    "postgresql": ["select set_config('search_path', 'x', true)", "update item set n = 1", "select 'set search_path'"],
+    "mysql": ["update item set n = 1", "select 'set names x'"],
+}
+
+
+def test_what_is_set_for_the_session_does_not_reach_the_next_one(db: Database) -> None:
+    for text in LASTING[db.dialect]:
+        before = db.statistics().discarded
+        db.execute(text)
+        assert db.statistics().discarded == before + 1, text
+        with db.transaction() as tx:
+            tx.execute(text)
+            tx.value("select 1")  # in the transaction the connection stays
+        assert db.statistics().discarded == before + 2, text
+    before = db.statistics().discarded
+    for text in PASSING[db.dialect] * 2:
+        db.execute(text)
+    with db.transaction(isolation=None if db.dialect == "sqlite" else "serializable", lock_timeout=5) as tx:
+        tx.execute("update item set n = 2")
+    assert db.statistics().discarded == before
