@@ -21,7 +21,7 @@ from lxml import etree
 from schema.errors import LimitExceeded, Problem, ValidationError
 from schema.runtime.collector import paused
 from schema.runtime.judge import MAX_BYTES, Judge, parse
-from schema.runtime.offload import INLINE_LIMIT, begin, current, within
+from schema.runtime.offload import INLINE_LIMIT, begin, current, rest, within
 from schema.runtime.release import let_go
 
 if TYPE_CHECKING:
@@ -214,18 +214,19 @@ class Schema:
 
     def validate_xml(self, data: bytes) -> None:
         """Raises ValidationError unless the document is valid."""
-        self._obey_tree(self._tree(data), len(data))
+        tree = self._tree(data)
+        self._obey_tree(tree, len(data))
+        rest(len(data))  # the tree's end takes some milliseconds
 
     def from_xml(self, data: bytes) -> Any:
         """The object of a valid document. Raises ValidationError."""
         tree = self._tree(data)
         value = self._read(tree, len(data))
         self._obey(value, str(tree.tag))
-        if len(data) > INLINE_LIMIT and (loop := current()) is not None:
-            # Some milliseconds for the tree's end, and as many for the object's, perhaps: not at one go.
-            loop.breathe()
-            del tree
-            loop.breathe()
+        # Some milliseconds for the tree's end, and as many for the object's, perhaps: not at one go.
+        rest(len(data))
+        del tree
+        rest(len(data))
         return value
 
     def _read(self, root: etree._Element, size: int = 0) -> Any:
@@ -269,6 +270,7 @@ class Schema:
         """
         data, tree = self._write(value, root)
         self._obey_tree(tree, len(data))
+        rest(len(data))
         return data
 
     def _write(self, value: Any, root: str | None) -> tuple[bytes, etree._Element]:
@@ -287,13 +289,14 @@ class Schema:
             body = unit["ROOTS"][xml](value, "\0")
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise self._wrong_type(value, xml, str(error)) from None
+        rest(len(body))
         declared = unit["DEFAULT"]
         for mark, declaration in unit["DECLARATIONS"]:
             if mark in body:
                 declared += declaration
-        return f"<?xml version='1.0' encoding='UTF-8'?>\n{body.replace(chr(0), declared, 1)}".encode(
-            errors="surrogatepass"
-        )
+        start, _, end = body.partition("\0")
+        rest(len(body))
+        return f"<?xml version='1.0' encoding='UTF-8'?>\n{start}{declared}{end}".encode(errors="surrogatepass")
 
     def _wrong_type(self, value: Any, xml: str, message: str) -> ValidationError:
         """Says where an object cannot be written."""
@@ -306,6 +309,7 @@ class Schema:
         """Raises ValidationError unless the object is valid."""
         data, tree = self._write(value, root)
         self._obey_tree(tree, len(data))
+        rest(len(data))
 
     # --- JSON ----------------------------------------------------------------------------------------------------
 
@@ -343,7 +347,13 @@ class Schema:
         value = self._read(tree, len(data))
         xml = str(tree.tag) if tree.tag in self.roots else self._json_root(None)
         self._obey(value, xml)
-        return self._json_of(self._write(value, xml)[1] if mapping == "badgerfish" else tree, value, xml, mapping)
+        if mapping == "badgerfish":
+            tree = self._write(value, xml)[1]
+        made = self._json_of(tree, value, xml, mapping)
+        rest(len(data))
+        del tree
+        rest(len(data))
+        return made
 
     def _json_of(self, tree: etree._Element, value: Any, xml: str, mapping: JsonMapping) -> bytes:
         if mapping == "badgerfish":
@@ -357,6 +367,7 @@ class Schema:
         """The valid document of a JSON text. ``root``: the element, unless there is but one. Raises ValidationError."""
         text, tree = self._judged_json(data, root, mapping)
         self._obey_tree(tree, len(text))
+        rest(len(text))
         return text
 
     def _judged_json(self, data: bytes | str, root: str | None, mapping: JsonMapping) -> tuple[bytes, etree._Element]:
@@ -418,12 +429,16 @@ class Schema:
         text, tree = self._judged_json(data, root, mapping)
         value = self._read(tree, len(text))
         self._obey(value, str(tree.tag))
+        rest(len(text))
+        del tree
+        rest(len(text))
         return value
 
     def validate_json(self, data: bytes | str, *, root: str | None = None, mapping: JsonMapping = "natural") -> None:
         """Raises ValidationError unless the JSON text is valid."""
         text, tree = self._judged_json(data, root, mapping)
         self._obey_tree(tree, len(text))
+        rest(len(text))
 
     def to_json(self, value: Any, *, root: str | None = None, mapping: JsonMapping = "natural") -> bytes:
         """The valid JSON text of an object: that of its XML. Raises ValidationError."""
@@ -431,7 +446,11 @@ class Schema:
         text, tree = self._write(value, root)
         read = self._read(tree, len(text))
         self._obey(read, str(tree.tag))
-        return self._json_of(tree, read, self.root_of(value, root), mapping)
+        made = self._json_of(tree, read, self.root_of(value, root), mapping)
+        rest(len(text))
+        del tree
+        rest(len(text))
+        return made
 
     def to_json_schema(self, *, root: str | None = None) -> dict[str, Any]:
         """A JSON Schema (draft 2020-12) of the natural mapping of a root element, as a dict for ``json.dumps``.

@@ -17,3 +17,6 @@ class Outline:
 
 def weight(value: object, most: int) -> int:
     """About how many bytes the JSON of a value will have; ``most``, or a little more, when it is more."""
+
+def hide(value: object) -> None:
+    """Takes what msgspec has decoded out of the garbage collector's sight."""

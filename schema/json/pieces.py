@@ -88,7 +88,9 @@ class Decoder:
     @staticmethod
     def _read(decoder: msgspec.json.Decoder[Any], text: bytes, at: int) -> Any:
         try:
-            return decoder.decode(text)
+            value = decoder.decode(text)
+            _pieces.hide(value)
+            return value
         except msgspec.ValidationError:
             raise
         except msgspec.DecodeError as error:
@@ -116,6 +118,7 @@ class Decoder:
 
     def _array(self, item: Any, begin: int, path: str) -> list[Any]:
         made: list[Any] = []
+        _pieces.hide(made)
         for start, end, _, inner in pace(self._outline.parts(begin)):
             if inner is None:
                 text = b"[" + self._data[start:end] + b"]"

@@ -195,6 +195,12 @@ def breathe_now() -> float:
     return due
 
 
+def rest(size: int) -> None:
+    """Lets others run between two long steps with a document of ``size`` bytes, if it is a large one."""
+    if size > INLINE_LIMIT and (loop := current()) is not None:
+        loop.breathe()
+
+
 def pace(items: Iterable[T]) -> Iterator[T]:
     """The items, with a breath whenever the last one of this thread was half a millisecond ago."""
     clock, state = time.perf_counter, _pace

@@ -168,14 +168,21 @@ def import_one(out: Path, module: str) -> float:
     return time.process_time() - start
 
 
-def stall(data: Path, out: Path, module: str, name: str) -> list[float]:
-    """How late a greenlet that sleeps 1 ms at a time comes, while another one reads a document again and again."""
+def stall(data: Path, out: Path, module: str, name: str, way: str) -> list[float]:
+    """How late a greenlet that sleeps 1 ms at a time comes, while another one calls ``way`` with a document again and
+    again.
+    """
     import gevent
 
     sys.path.insert(0, str(out.parent))
     compiled = importlib.import_module(f"{out.name}.{module}").SCHEMA.prepare()
-    document = (data / name / "big.xml").read_bytes()
-    compiled.from_xml(document)
+    document: Any = (data / name / "big.xml").read_bytes()
+    if way != "from_xml":
+        document = compiled.from_xml(document)
+    if way == "from_json":
+        document = compiled.to_json(document)
+    call = getattr(compiled, way)
+    call(document)
     gc.collect()
     gc.freeze()  # as evserver's workers could: what was there before the work is not looked at again
     late: list[float] = []
@@ -193,7 +200,7 @@ def stall(data: Path, out: Path, module: str, name: str) -> list[float]:
     gevent.sleep(0.05)
     late.clear()
     for _ in range(25):
-        compiled.from_xml(document)
+        call(document)
     done.append(1)
     other.join()
     return late
@@ -235,7 +242,7 @@ def main(mode: str, *rest: str) -> object:
     if mode == "import":
         return import_one(paths[0], rest[1])
     if mode == "stall":
-        return stall(*paths, rest[2], rest[3])
+        return stall(*paths, rest[2], rest[3], rest[4])
     if mode == "memory":
         return memory(*paths, rest[2], rest[3], rest[4])
     raise SystemExit(f"unknown mode {mode}")

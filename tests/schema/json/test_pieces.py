@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import threading
 from collections.abc import Callable
@@ -138,6 +139,8 @@ def test_objects(loop: Loop) -> None:
     assert loop.turns > 40
     assert in_pieces == S._natural("order")._decoder.decode(text)
     assert type(in_pieces.last.part[0]).__name__ == "Special"
+    lists = [in_pieces.line, in_pieces.line[4].part, in_pieces.choice, in_pieces.note.content]
+    assert not any(gc.is_tracked(one) for one in lists)  # there are a lot, for the collector to look at
 
 
 FAULTS: list[dict[str, Any]] = [
