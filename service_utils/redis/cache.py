@@ -6,7 +6,11 @@ nobody waits: everybody gets it, and the first one has the new value computed in
 
 Values are msgpack: None, numbers, text, bytes, lists, dicts, datetimes; with ``into`` any type that msgspec knows.
 What is handed out is always a copy. The cache is an aid: when Redis cannot be reached, functions are called, and for a
-second nobody asks it again.
+second nobody asks it again; nor do they fail because Redis refuses to keep something, or has what cannot be read.
+
+A result that is forgotten while it is being computed was perhaps computed from what was there before, so it is not
+kept: ``forget`` leaves a mark in the place of the value, and a result is not written over another mark than the one
+that was there when its computation began.
 """
 
 from __future__ import annotations
@@ -43,6 +47,14 @@ log = logging.getLogger("service_utils.redis")
 UNREACHABLE = (redis.ConnectionError, redis.TimeoutError, PoolExhausted, OSError)
 REST = 1.0  # seconds for which Redis is not asked after it could not be reached
 _head = struct.Struct("<d")  # fresh until, seconds since 1970
+MARK = struct.pack("<d", float("nan"))  # in place of the time: forgotten, and 8 random bytes
+MARK_LIFE = 600.0  # seconds: a computation that takes longer may keep what was forgotten meanwhile
+_store = """
+local now = redis.call('get', KEYS[1])
+if now and #now == 16 and string.sub(now, 1, 8) == ARGV[4] and now ~= ARGV[1] then return 0 end
+redis.call('set', KEYS[1], ARGV[2], 'PX', ARGV[3])
+return 1
+"""
 _unlock = "if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('del', KEYS[1]) end return 0"
 
 
@@ -78,6 +90,8 @@ class Cache:
         self._flights = Flights()
         self._hits = self._stale = self._misses = self._failed = 0
         self._rest_until = 0.0
+        self._complaint = 0.0  # when Redis last refused something
+        self._forgotten = 0
 
     # --- plain values
 
@@ -128,21 +142,46 @@ class Cache:
             self._rest_until = monotonic() + REST
             log.warning("the cache cannot be reached: %s", error)
             return None
+        except redis.RedisError as error:  # its memory is full, it is a replica, ...
+            if monotonic() - self._complaint >= REST:
+                self._complaint = monotonic()
+                log.warning("the cache refuses: %s", error)
+            return None
 
     def _read(self, name: str) -> bytes | None:
         near = self._near.get(name)
         if near is not None and near[0] > monotonic():
             return near[1]
-        data: bytes | None = self._try(lambda: self.client.get(self.prefix + name))
-        if data is not None and len(data) >= 8:
+        data = self._far(name)
+        if data is not None and len(data) >= 8 and not data.startswith(MARK):
             self._keep(name, data)
             return data
         return None
+
+    def _far(self, name: str) -> bytes | None:
+        """What Redis has: a value, a mark, or nothing."""
+        data: bytes | None = self._try(lambda: self.client.get(self.prefix + name))
+        return data
 
     def _write(self, name: str, encoded: bytes, ttl: float, stale: float) -> None:
         data = _head.pack(self._clock() + ttl) + encoded
         self._keep(name, data, ttl)
         self._try(lambda: self.client.set(self.prefix + name, data, px=max(1, int((ttl + stale) * 1000))))
+
+    def _forget(self, name: str) -> None:
+        with self._lock:
+            self._near.pop(name, None)
+            self._forgotten += 1
+        mark = MARK + secrets.token_bytes(8)
+        self._try(lambda: self.client.set(self.prefix + name, mark, px=int(MARK_LIFE * 1000)))
+
+    def _store(self, name: str, encoded: bytes, ttl: float, stale: float, before: bytes | None, forgotten: int) -> None:
+        """As ``_write``, unless it was forgotten since ``before`` was there, and ``forgotten`` the number of times."""
+        data = _head.pack(self._clock() + ttl) + encoded
+        left = max(1, int((ttl + stale) * 1000))
+        stored = self._try(lambda: self.client.eval(_store, 1, self.prefix + name, before or b"", data, left, MARK))
+        if stored != 0 and forgotten == self._forgotten:
+            self._keep(name, data, ttl)
 
     def _keep(self, name: str, data: bytes, most: float = float("inf")) -> None:
         if self.local <= 0:
@@ -183,21 +222,21 @@ class Cached(Generic[P, T]):
         return f"{self._name}:{hashlib.blake2b(encoded, digest_size=16).hexdigest()}"
 
     def forget(self, *args: P.args, **kwargs: P.kwargs) -> None:
-        """Forgets the result for these arguments."""
-        self._cache.delete(self.key(*args, **kwargs))
+        """Forgets the result for these arguments, also one that is just being computed."""
+        self._cache._forget(self.key(*args, **kwargs))
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> T:
         cache, name = self._cache, self.key(*args, **kwargs)
         deadline = monotonic() + self._lease
         while True:
-            data = cache._read(name)
-            if data is not None and _head.unpack_from(data)[0] > cache._clock():
+            found = self._look(name)
+            if found is not None and found[0] > cache._clock():
                 cache._hits += 1
-                return self._decode(data)
-            if data is not None and self._stale > 0:
+                return found[1]
+            if found is not None and self._stale > 0:
                 cache._stale += 1
                 self._refresh(name, args, kwargs)
-                return self._decode(data)
+                return found[1]
             flight = cache._flights.board(name, deadline - monotonic(), self._lease)
             if flight is not None:
                 break
@@ -235,6 +274,20 @@ class Cached(Generic[P, T]):
         self._cache._failed += 1
         self._cache._flights.pause(name)
 
+    def _look(self, name: str) -> tuple[float, T] | None:
+        """Until when it is fresh, and the value. What is no value of this type, since the program was another one when
+        it was written, is none."""
+        return self._parsed(self._cache._read(name))
+
+    def _parsed(self, data: bytes | None) -> tuple[float, T] | None:
+        if data is None or len(data) < 8 or data.startswith(MARK):
+            return None
+        try:
+            return _head.unpack_from(data)[0], self._decode(data)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            log.debug("%s: what the cache has cannot be read: %s", self._name, error)
+            return None
+
     def _decode(self, data: bytes) -> T:
         value: T = self._decoder.decode(memoryview(data)[8:])
         return value
@@ -247,31 +300,32 @@ class Cached(Generic[P, T]):
         while True:
             with cache._lock:
                 cache._near.pop(name, None)
-            old = cache._read(name)
-            if old is not None and _head.unpack_from(old)[0] > cache._clock():
-                return self._decode(old)
+            old = self._look(name)
+            if old is not None and old[0] > cache._clock():
+                return old[1]
             taken = cache._try(lambda: [cache.client.set(lock, token, nx=True, px=int(self._lease * 1000) or 1)])
             if taken is None or taken[0] or monotonic() >= deadline:
                 break
             if old is not None:
-                return self._decode(old)
+                return old[1]
             sleep(min(pause * random.uniform(0.5, 1.0), max(0.0, deadline - monotonic())))
             pause = min(pause * 2, 0.1)
         try:
+            before, forgotten = cache._far(name), cache._forgotten
             if taken is not None and taken[0]:  # whoever had the lock before may have done it since we looked
-                fresh = cache._read(name)
-                if fresh is not None and _head.unpack_from(fresh)[0] > cache._clock():
-                    return self._decode(fresh)
+                fresh = self._parsed(before)
+                if fresh is not None and fresh[0] > cache._clock():
+                    return fresh[1]
             value = self._function(*args, **kwargs)
             encoded = msgspec.msgpack.encode(value)
-            cache._write(name, encoded, self._ttl, self._stale)
+            cache._store(name, encoded, self._ttl, self._stale, before, forgotten)
             return self._decode(_head.pack(0) + encoded)
         except Exception as error:
             if old is None or isinstance(error, DeadlineExceeded):
                 raise
             log.exception("%s: the old result is used", self._name)
             self._note_failure(name)
-            return self._decode(old)
+            return old[1]
         finally:
             if taken is not None and taken[0]:
                 cache._try(lambda: cache.client.eval(_unlock, 1, lock, token))

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import gevent
+import gevent.event
 import msgspec
 import pytest
 from flows import PATIENCE, in_thread, until
@@ -93,6 +94,78 @@ def test_errors_are_not_kept(client: Redis) -> None:
             fail()
     assert len(calls) == 2
     assert client.keys("*") == [], "the lock was given back"
+
+
+@pytest.mark.parametrize("local", [0.0, 100.0])
+@pytest.mark.parametrize("by", ["this process", "another process"])
+def test_what_is_forgotten_while_it_is_computed_is_not_kept(client: Redis, make: Make, local: float, by: str) -> None:
+    """It may have been computed from what was there before."""
+    price, seen = ["old"], [""]
+    gate = gevent.event.Event()
+
+    def of(cache: Cache) -> Any:
+        @cache.cached(ttl=100, stale=50, name="price")
+        def found() -> str:
+            seen.append(price[0])
+            result = seen[-1]
+            gate.wait()
+            return result
+
+        return found
+
+    mine = of(Cache(client, local=local))
+    forgetting = mine if by == "this process" else of(Cache(make(), local=local))
+    for expected in ("old", "new", "newer"):
+        computing = gevent.spawn(mine)
+        with gevent.Timeout(PATIENCE):
+            while seen[-1] != expected:
+                gevent.sleep(0.001)
+        price[0] = {"old": "new", "new": "newer", "newer": "newest"}[expected]
+        forgetting.forget()
+        gate.set()
+        assert computing.get() == expected
+        gate.clear()
+        assert Cache(make()).get(mine.key(), "none") == "none"
+    gate.set()
+    assert mine() == Cache(make()).get(mine.key()) == "newest"
+
+
+def test_values_of_another_program(client: Redis) -> None:
+    """After a release the type of a result may be another one; and whoever has access may have written anything."""
+
+    class Item(msgspec.Struct):
+        name: str
+
+    @Cache(client, local=0).cached(ttl=100, into=Item, name="item")
+    def item() -> Item:
+        return Item("tea")
+
+    for wrong in (b"", b"x", bytes(8), bytes(8) + b"\xc1", b"\0\0\0\0\0\0\xf0\x7f" + msgspec.msgpack.encode({"n": 1})):
+        client.set("cache:" + item.key(), wrong)
+        assert item() == item() == Item("tea")
+
+
+def test_a_cache_that_keeps_nothing(client: Redis, caplog: pytest.LogCaptureFixture) -> None:
+    """Its memory is full, for example: functions go on."""
+    calls: list[int] = []
+    cache = Cache(client, local=0)
+
+    @cache.cached(ttl=100)
+    def double(n: int) -> int:
+        calls.append(n)
+        return 2 * n
+
+    client.config_set("maxmemory", "1")
+    try:
+        assert [double(1), double(1), double(2)] == [2, 2, 4]
+        cache.set("x", 1, ttl=5)
+        double.forget(1)
+    finally:
+        client.config_set("maxmemory", "0")
+    assert calls == [1, 1, 2]
+    assert [record.message[:18] for record in caplog.records] == ["the cache refuses:"]
+    assert double(1) == double(1) == 2
+    assert len(calls) == 4
 
 
 def test_stampede(make: Make) -> None:
