@@ -20,7 +20,7 @@ from lxml import etree
 
 from schema.errors import LimitExceeded, Problem, ValidationError
 from schema.runtime.collector import paused
-from schema.runtime.judge import MAX_BYTES, Judge, parse
+from schema.runtime.judge import MAX_BYTES, Judge, parse, too_large
 from schema.runtime.offload import INLINE_LIMIT, begin, current, rest, within
 from schema.runtime.release import let_go
 
@@ -373,8 +373,7 @@ class Schema:
     def _judged_json(self, data: bytes | str, root: str | None, mapping: JsonMapping) -> tuple[bytes, etree._Element]:
         _known(mapping)
         if len(data) > self.max_bytes:
-            message = f"the JSON has {len(data)} bytes, {self.max_bytes} are allowed"
-            raise LimitExceeded([Problem("limit", message)])
+            raise too_large("JSON", self.max_bytes)
         if mapping == "badgerfish":
             return self._judged_badgerfish(data, root)
         xml = self._json_root(root)

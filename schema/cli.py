@@ -5,26 +5,71 @@ call.
 from __future__ import annotations
 
 import argparse
+import io
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 from schema._schema import JsonMapping, Schema, load
 from schema.errors import SchemaError, ValidationError
+from schema.runtime.judge import MAX_BYTES
 
 __all__ = ["main"]
 
 
 def _out(text: str) -> None:
-    sys.stdout.write(text)
+    if sys.stdout is not None:  # closed by the shell: >&-
+        sys.stdout.write(text)
+
+
+def _out_bytes(data: bytes) -> None:
+    """A document, as it is: in UTF-8, whatever the terminal is set to."""
+    if sys.stdout is not None:
+        sys.stdout.flush()
+        sys.stdout.buffer.write(data + b"\n")
+
+
+def _schema_options(arguments: argparse.Namespace) -> dict[str, Any]:
+    """What ``load`` and ``compile_schema`` take."""
+    return {
+        "locations": dict(arguments.location),
+        "allow": arguments.allow,
+        "unsafe_patterns": arguments.unsafe_patterns,
+    }
+
+
+def _location(text: str) -> tuple[str, str]:
+    location, equals, file = text.rpartition("=")
+    if not equals or not location or not file:
+        raise argparse.ArgumentTypeError(f"{text!r} is not such as http://example.com/types.xsd=local/types.xsd")
+    return location, os.path.abspath(file)
+
+
+def _load(arguments: argparse.Namespace) -> Schema:
+    return load(arguments.schema, **_schema_options(arguments))
+
+
+def _load_for_documents(arguments: argparse.Namespace) -> Schema:
+    compiled = _load(arguments)
+    compiled.max_bytes = arguments.max_bytes
+    if arguments.root:
+        compiled.root_of(None, arguments.root)  # which says that there is none
+    return compiled
+
+
+def _document(path: str, limit: int) -> bytes:
+    """The file, but not more than just too much."""
+    with open(path, "rb") as file:
+        return file.read(limit + 1)
 
 
 def _compile(arguments: argparse.Namespace) -> int:
     from schema.codegen.package import Outcome, compile_folder, compile_schema
 
     source, out = Path(arguments.schema), Path(arguments.out)
-    options = {"roots": arguments.root or None, "check": arguments.check, "unsafe_patterns": arguments.unsafe_patterns}
+    options = {"roots": arguments.root or None, "check": arguments.check, **_schema_options(arguments)}
     results: dict[Path, Outcome | SchemaError]
     if source.is_dir():
         results = compile_folder(source, out, **options)
@@ -49,17 +94,20 @@ def _compile(arguments: argparse.Namespace) -> int:
 
 
 def _validate(arguments: argparse.Namespace) -> int:
-    compiled = load(arguments.schema)
+    compiled = _load_for_documents(arguments)
     status = 0
     for name in arguments.documents:
-        data = Path(name).read_bytes()
         try:
+            data = _document(name, compiled.max_bytes)
             if _is_json(name):
                 compiled.validate_json(data, root=arguments.root, mapping=arguments.mapping)
             else:
                 compiled.validate_xml(data)
+        except OSError as error:
+            sys.stderr.write(f"evschema: {name}: {error.strerror}\n")
+            status = 2
         except ValidationError as error:
-            status = 1
+            status = max(status, 1)
             for problem in error.errors:
                 _out(f"{name}: {problem}\n")
             if error.more:
@@ -74,8 +122,8 @@ def _is_json(name: str) -> bool:
 
 
 def _convert(arguments: argparse.Namespace) -> int:
-    compiled = load(arguments.schema)
-    data = Path(arguments.document).read_bytes()
+    compiled = _load_for_documents(arguments)
+    data = _document(arguments.document, compiled.max_bytes)
     try:
         if _is_json(arguments.document):
             result = compiled.json_to_xml(data, root=arguments.root, mapping=arguments.mapping)
@@ -87,20 +135,16 @@ def _convert(arguments: argparse.Namespace) -> int:
     if arguments.output:
         Path(arguments.output).write_bytes(result)
     else:
-        _out(result.decode() + "\n")
+        _out_bytes(result)
     return 0
-
-
-def _root(compiled: Schema, named: str | None) -> str:
-    return compiled.root_of(None, named)
 
 
 def _sample(arguments: argparse.Namespace) -> int:
     from schema.tools.sample import make
 
-    compiled = load(arguments.schema)
+    compiled = _load(arguments)
+    root = compiled.root_of(None, arguments.root)
     try:
-        root = _root(compiled, arguments.root)
         value = make(compiled.plan, compiled.classes, root, optional=arguments.depth)
         data = compiled.to_json(value, root=root) if arguments.json else compiled.to_xml(value, root=root)
     except ValidationError as error:
@@ -109,20 +153,15 @@ def _sample(arguments: argparse.Namespace) -> int:
     except ValueError as error:
         sys.stderr.write(f"evschema: no valid example could be made up: {error}\n")
         return 1
-    _out(data.decode() + "\n")
+    _out_bytes(data)
     return 0
 
 
 def _explain(arguments: argparse.Namespace) -> int:
     from schema.tools.explain import explain
 
-    compiled = load(arguments.schema)
-    try:
-        root = _root(compiled, arguments.root)
-    except ValidationError as error:
-        sys.stderr.write(f"evschema: {error}\n")
-        return 2
-    _out(explain(compiled.plan, root, depth=arguments.depth))
+    compiled = _load(arguments)
+    _out(explain(compiled.plan, compiled.root_of(None, arguments.root), depth=arguments.depth))
     return 0
 
 
@@ -135,23 +174,36 @@ def _parser() -> argparse.ArgumentParser:
     def command(name: str, text: str, run: object) -> argparse.ArgumentParser:
         made = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
         made.add_argument("schema", help="the .xsd")
+        made.add_argument(
+            "--location", action="append", type=_location, default=[], metavar="LOCATION=FILE",
+            help="the local file for a location or namespace that a schema names; may be given several times",
+        )  # fmt: skip
+        made.add_argument(
+            "--allow", action="append", metavar="FOLDER", help="read schemas in this folder only; likewise"
+        )
+        made.add_argument("--unsafe-patterns", action="store_true", help="allow patterns that may take long to match")
         made.set_defaults(run=run)
         return made
+
+    def documents(made: argparse.ArgumentParser) -> None:
+        made.add_argument("--root", metavar="NAME", help="the root element of JSON documents")
+        made.add_argument("--mapping", choices=get_args(JsonMapping), default="natural", help="the form of the JSON")
+        made.add_argument(
+            "--max-bytes", type=int, default=MAX_BYTES, metavar="N",
+            help="how large a document may be (default: %(default)s)",
+        )  # fmt: skip
 
     made = command("compile", "write typed Python modules for a schema, or for a folder of schemas", _compile)
     made.add_argument("-o", "--out", required=True, metavar="FOLDER", help="the package they go into")
     made.add_argument("--root", action="append", metavar="{NS}NAME", help="an element documents may start with")
-    made.add_argument("--unsafe-patterns", action="store_true", help="allow patterns that may take long to match")
     made.add_argument("--check", action="store_true", help="write nothing; exit code 1 unless all is up to date")
     made = command("validate", "say whether documents are valid, and every fault of those that are not", _validate)
     made.add_argument("documents", nargs="+", help="XML documents, or JSON when the name ends in .json")
-    made.add_argument("--root", metavar="NAME", help="the root element of JSON documents")
-    made.add_argument("--mapping", choices=get_args(JsonMapping), default="natural", help="the form of the JSON")
+    documents(made)
     made = command("convert", "XML to JSON, or JSON to XML", _convert)
     made.add_argument("document", help="JSON when the name ends in .json, else XML")
     made.add_argument("-o", "--output", metavar="FILE", help="where to write (default: standard output)")
-    made.add_argument("--root", metavar="NAME", help="the root element of a JSON document")
-    made.add_argument("--mapping", choices=get_args(JsonMapping), default="natural", help="the form of the JSON")
+    documents(made)
     for name, text, run, depth in (
         ("sample", "print a valid example document", _sample, 3),
         ("explain", "print what may stand in what, as a tree", _explain, 6),
@@ -166,15 +218,28 @@ def _parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The entry point."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # names that a terminal without Unicode cannot show
     arguments = _parser().parse_args(argv)
     try:
-        return int(arguments.run(arguments))
+        status = int(arguments.run(arguments))
+        if sys.stdout is not None:
+            sys.stdout.flush()
+        return status
     except SchemaError as error:
         sys.stderr.write(f"evschema: {arguments.schema}:\n{error}\n")
     except ValidationError as error:
         sys.stderr.write(f"evschema: {error}\n")
+    except BrokenPipeError:  # such as | head: nobody wants the rest
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except OSError as error:
-        sys.stderr.write(f"evschema: {error.filename}: {error.strerror}\n")
+        sys.stderr.write(f"evschema: {error.filename or 'standard output'}: {error.strerror}\n")
+        if error.filename is None and sys.stdout is not None:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # it would fail again at the end
+    except KeyboardInterrupt:
+        return 130
     return 2
 
 

@@ -188,7 +188,10 @@ def _files(bundle: Bundle, module: str, roots: Sequence[str] | None, unsafe_patt
 
 def _write(path: Path, data: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from None
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
@@ -279,7 +282,7 @@ def compile_folder(
     folder: str | os.PathLike[str], out: str | os.PathLike[str], **options: Any
 ) -> dict[Path, Outcome | SchemaError]:
     """Every .xsd of a folder that no other one there includes or imports."""
-    paths = sorted(path.resolve() for path in Path(folder).glob("*.xsd"))
+    paths = sorted(Path(os.path.realpath(path)) for path in Path(folder).glob("*.xsd"))
     used: set[str] = set()
     results: dict[Path, Outcome | SchemaError] = {}
     for path in paths:

@@ -67,7 +67,8 @@ def refuse_ambiguous(components: c.Components, bundle: Bundle) -> None:
         Problem(
             "schema-unsafe",
             f"the pattern {pattern!r} can match a text in exponentially many ways, so that a short value could keep "
-            "the validator busy for minutes; write it without ambiguity, or allow it with unsafe_patterns=True",
+            "the validator busy for minutes; write it without ambiguity, or allow it with unsafe_patterns=True "
+            "(evschema: --unsafe-patterns)",
             path=key,
             value=pattern,
             source=bundle.origin(bundle.main),

@@ -146,12 +146,18 @@ class _Gatherer:
     def read(self, origin: str, by: str, line: int | None) -> bytes:
         if origin in self.texts:
             return self.texts[origin]
-        path = Path(origin).resolve()
+        try:
+            path = Path(origin).resolve()
+        except (OSError, RuntimeError):  # links in a circle: RuntimeError before Python 3.13
+            raise _problem(
+                "schema-unreachable", f"cannot read {origin}: its links lead in a circle", by, line
+            ) from None
         if self.allowed is not None and not any(path.is_relative_to(folder) for folder in self.allowed):
             folders = ", ".join(map(str, self.allowed))
             raise _problem("schema-unreachable", f"{origin} lies outside of the allowed folders ({folders})", by, line)
         try:
-            return path.read_bytes()
+            with path.open("rb") as file:
+                return file.read(MAX_BYTES + 1)  # of a device there would be no end
         except OSError as error:
             reason = error.strerror or str(error)
             raise _problem("schema-unreachable", f"cannot read {origin}: {reason}", by, line) from None
@@ -166,7 +172,7 @@ class _Gatherer:
                 return f"catalogue:{namespace}"
             if not location:
                 return None
-            hint = "give a local copy with locations={...}"
+            hint = "give a local copy with locations={...} (evschema: --location)"
             raise _problem(
                 "schema-unreachable", f"{location} is on the network, which is never asked: {hint}", base, line
             )

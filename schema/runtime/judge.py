@@ -21,7 +21,7 @@ from schema.errors import LimitExceeded, Problem, SchemaError, ValidationError
 if TYPE_CHECKING:
     from schema.model.sources import Bundle
 
-__all__ = ["MAX_BYTES", "Judge", "compile_bundle", "parse"]
+__all__ = ["MAX_BYTES", "Judge", "compile_bundle", "parse", "too_large"]
 
 MAX_BYTES = 8 << 20  # of one document, by default
 _URL = "evschema:///"
@@ -95,7 +95,7 @@ _parsers = _Parsers()
 def parse(data: bytes, max_bytes: int = MAX_BYTES) -> etree._Element:
     """The root element. Raises ValidationError: not well-formed, or a DOCTYPE; LimitExceeded: over ``max_bytes``."""
     if len(data) > max_bytes:
-        raise LimitExceeded([Problem("limit", f"the document has {len(data)} bytes, {max_bytes} are allowed")])
+        raise too_large("document", max_bytes)
     try:
         root = etree.fromstring(data, _parsers.parser)
     except etree.XMLSyntaxError as error:
@@ -105,6 +105,12 @@ def parse(data: bytes, max_bytes: int = MAX_BYTES) -> etree._Element:
     if root.getroottree().docinfo.internalDTD is not None:
         raise ValidationError([Problem("doctype-refused", "a document with a DOCTYPE is refused", line=1)])
     return root
+
+
+def too_large(what: str, most: int) -> LimitExceeded:
+    """About a document of more than ``most`` bytes."""
+    message = f"the {what} has more than {most} bytes; allow more with Schema.max_bytes (evschema: --max-bytes)"
+    return LimitExceeded([Problem("limit", message)])
 
 
 class Judge:
