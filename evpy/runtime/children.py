@@ -12,6 +12,7 @@ gevent has it.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
 from typing import Any, Self
 
@@ -29,6 +30,10 @@ _native_close: Callable[[int], None] = monkey.get_original("os", "close")
 _watchers: dict[int, list[Child]] = {}  # by process id: those that wait for its end
 _anybody: list[AnyChild] = []
 _finished: dict[int, Any] = vars(gevent.os)["_watched_children"]
+# Between the reaping of a child and the telling of all who wait for it nobody else may look: it would find neither the
+# child nor how it has ended. Of threads, and held for no switch.
+_telling: Any = monkey.get_original("_thread", "allocate_lock")()
+os.register_at_fork(after_in_child=_telling._at_fork_reinit)
 
 
 class _Watcher:
@@ -80,15 +85,24 @@ class Child(_Watcher):
 
     def __init__(self, pid: int, *, ref: bool) -> None:
         super().__init__(pid)
-        self._fd = os.pidfd_open(pid)
         self._reaped = self._told = False
-        self._source = self.loop.io(self._fd, 1, ref=ref)
-        _watchers.setdefault(pid, []).append(self)
+        with _telling:
+            try:
+                self._fd = os.pidfd_open(pid)
+            except ProcessLookupError:
+                if not isinstance(_finished.get(pid), tuple):
+                    raise
+                self._fd, self._reaped = -1, True  # another thread has reaped it a moment ago
+                self.rstatus = _finished[pid][1]
+                self._source = self.loop.timer(0.0, ref=ref)
+                return
+            self._source = self.loop.io(self._fd, 1, ref=ref)
+            _watchers.setdefault(pid, []).append(self)
 
     def close(self) -> None:
+        super().close()
         if self._fd < 0:
             return
-        super().close()
         _native_close(self._fd)
         self._fd = -1
         others = _watchers[self.pid]
@@ -100,8 +114,9 @@ class Child(_Watcher):
         return self._reaped or _reap(self.pid)
 
     def _look(self, callback: Callable[..., Any], args: tuple[Any, ...]) -> None:
+        wanted = self.pid in _finished  # and not asked for on another thread meanwhile
         super()._look(callback, args)
-        if self._told:  # the callback has put it among those that os.waitpid(-1) may yet tell of
+        if self._told or not wanted:  # the callback has put it among those that os.waitpid(-1) may yet tell of
             _finished.pop(self.pid, None)
 
 
@@ -131,6 +146,11 @@ class AnyChild(_Watcher):
 
 def _reap(pid: int) -> bool:
     """True when it has ended; everybody who waits for it then knows how."""
+    with _telling:
+        return _reap_and_tell(pid)
+
+
+def _reap_and_tell(pid: int) -> bool:
     try:
         ended, status = _native_waitpid(pid, os.WNOHANG)
     except ChildProcessError:
@@ -140,6 +160,8 @@ def _reap(pid: int) -> bool:
     first = _anybody.pop(0) if _anybody else None
     if first is not None:
         first.rpid, first.rstatus = pid, status
+    elif pid in _finished:
+        _finished[pid] = (pid, status, time.time())  # as the watcher of gevent.os will, in its own time
     for child in _watchers.get(pid, ()):
         child.rstatus = status
         child._reaped = True

@@ -91,6 +91,18 @@ print(anywhere(spawned))""",
 print(os.waitstatus_to_exitcode(os.waitpid(evpy.run_on_any(start).result(), 0)[1]))""",
         "6",
     ),
+    "waited for on one thread while it is reaped on another": (
+        """def start(n):
+    pid = os.fork()
+    if pid == 0:
+        os._exit(1 + n % 100)
+    return pid
+def wait(n, pid):
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 1 + n % 100
+right = [wait(n, evpy.run_on_any(start, n).result()) for n in range(400)]
+print(all(right))""",
+        "True",
+    ),
     "many at once": (
         """def many():
             children = [gevent.spawn(subprocess.call, ['sh', '-c', f'exit {n}']) for n in range(20)]
