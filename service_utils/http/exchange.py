@@ -32,7 +32,7 @@ def exchange(origin: Origin, call: Call, usual: Usual, cookie: str, limits: Limi
             _send(connection, call, usual.head(origin, call, cookie))
             connection.read_head(timeouts.first_byte, timeouts.read, call.deadline)
             deadline = float("inf") if call.stream else call.deadline
-            response = Response(connection, lease, call.method, str(call.url), timeouts.read, deadline, *limits)
+            response = Response(connection, lease, call.method, call.url.text, timeouts.read, deadline, *limits)
             if not call.stream:
                 response.read()
             elif connection.complete and not connection.chunks:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -29,10 +30,11 @@ _GUARDED = CREDENTIALS | {"host"}
 _OURS = frozenset({"content-length", "transfer-encoding", "connection", "upgrade", "keep-alive", "te", "expect"})
 _token = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+", re.ASCII)  # RFC 9110 section 5.6.2
 _forbidden = re.compile(r"[^\t\x20-\x7e\x80-\xff]")  # section 5.5
+HEADS, LONGEST_HEAD = 500, 2000  # how many a client remembers; bytes
 LIMITED_PART = 65536  # bytes of a body that travel with the head
 
 
-@dataclass
+@dataclass(slots=True)
 class Call:
     """What changes with redirects is written here."""
 
@@ -52,6 +54,7 @@ class Call:
         return self.deadline - monotonic()
 
 
+@lru_cache(maxsize=100)
 def check_method(method: str) -> str:
     """In capitals. InvalidRequest."""
     if not _token.fullmatch(method):
@@ -112,9 +115,23 @@ class Usual:
         self._secret = [field for field in fields if field[0] in _GUARDED]
         self._usual = encode_fields([*self._defaults, *fields])
         self._names = frozenset(name for name, _ in fields)
+        self._heads: dict[tuple[Origin, str, Url], bytes] = {}  # made before
 
     def head(self, origin: Origin, call: Call, cookie: str) -> bytes:
         """The head of a request."""
+        if cookie or call.fields or call.body is not None or not call.trusted:
+            return self._make(origin, call, cookie)
+        key = origin, call.method, call.url
+        head = self._heads.get(key)
+        if head is None:
+            head = self._make(origin, call, cookie)
+            if len(self._heads) >= HEADS:
+                self._heads.clear()
+            if len(head) <= LONGEST_HEAD:
+                self._heads[key] = head
+        return head
+
+    def _make(self, origin: Origin, call: Call, cookie: str) -> bytes:
         url, fields, body = call.url, call.fields, call.body
         target = str(url) if origin.absolute else url.target
         if fields or not call.trusted:

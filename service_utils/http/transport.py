@@ -10,16 +10,18 @@ the rest of an answer is waited for, what has come is acknowledged at once.
 from __future__ import annotations
 
 import ssl
-from _socket import IPPROTO_TCP, MSG_PEEK, TCP_QUICKACK
+from _socket import IPPROTO_TCP, TCP_QUICKACK
 from contextlib import suppress
+from select import POLLIN, poll
 from time import monotonic
 
 from service_utils.sockets import Stream, TlsStream
-from service_utils.waiting import READ, WRITE
+from service_utils.waiting import READ, WRITE, poller
 
 __all__ = ["EarlyAnswer", "PlainStream", "SecureStream"]
 
 CHUNK = 65536  # bytes
+FIRST = 16384  # most answers are shorter; asking for more costs time
 
 
 class EarlyAnswer(Exception):
@@ -30,6 +32,7 @@ class PlainStream(Stream):
     """TCP."""
 
     deadline = 0.0  #: of whatever is done; the caller sets it
+    _looking: poll | None = None
 
     def _wait(self, events: int) -> None:
         left = self.deadline - monotonic()
@@ -39,19 +42,22 @@ class PlainStream(Stream):
     def receive(self, begun: bool = False) -> bytes:
         """At least a byte, none at the end. ``begun``: something of the answer has come."""
         if not begun:  # nothing is there yet, presumably
-            self._wait(READ)
+            left = self.deadline - monotonic()
+            if left <= 0 or not self._waits.wait(READ, left):
+                raise TimeoutError
         while True:
             try:
-                return self._raw.recv(CHUNK)
+                return self._raw.recv(CHUNK if begun else FIRST)
             except BlockingIOError:
                 self._raw.setsockopt(IPPROTO_TCP, TCP_QUICKACK, 1)
                 self._wait(READ)
 
     def send(self, data: bytes | memoryview) -> None:
         """All of it. EarlyAnswer when the server has stopped reading and begun to answer."""
-        sent = 0
-        with suppress(BlockingIOError):
+        try:
             sent = self._raw.send(data)
+        except BlockingIOError:
+            sent = 0
         if sent < len(data):
             self._send_rest(memoryview(data).cast("B")[sent:])
 
@@ -68,13 +74,11 @@ class PlainStream(Stream):
 
     def is_silent(self) -> bool:
         """Whether the server has neither closed nor said anything unasked."""
-        try:
-            self._raw.recv(1, MSG_PEEK)
-        except BlockingIOError:
-            return True
-        except OSError:
-            pass
-        return False
+        looking = self._looking
+        if looking is None:
+            looking = self._looking = poller()
+            looking.register(self._raw.fileno(), POLLIN)
+        return not looking.poll(0)
 
 
 class SecureStream(TlsStream):

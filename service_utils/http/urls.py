@@ -26,7 +26,7 @@ _SAFE = "%/:=&?~+!$,;'@()*[]"
 class Url:
     """A URL of a resource: where it is and what to ask for."""
 
-    __slots__ = ("host", "netloc", "password", "port", "scheme", "target", "user")
+    __slots__ = ("host", "netloc", "password", "port", "scheme", "target", "text", "user")
 
     def __init__(self, scheme: str, host: str, port: int, target: str, user: str | None, password: str) -> None:
         self.scheme = scheme
@@ -37,6 +37,7 @@ class Url:
         self.password = password
         shown = f"[{host}]" if ":" in host else host
         self.netloc = shown if port == _PORTS[scheme] else f"{shown}:{port}"
+        self.text = f"{scheme}://{self.netloc}{target}"  #: without credentials and fragment
 
     @property
     def origin(self) -> tuple[str, str, int]:
@@ -45,7 +46,7 @@ class Url:
 
     def __str__(self) -> str:
         """Without credentials and fragment."""
-        return f"{self.scheme}://{self.netloc}{self.target}"
+        return self.text
 
 
 @lru_cache(maxsize=2048)
