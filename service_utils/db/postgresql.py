@@ -151,15 +151,18 @@ class PostgresqlSession(Session):
         result = pgconn.get_result()
         if result.status in _COPY:
             return result  # there is one for each time that one asks
-        while True:
-            while pgconn.is_busy():
+        # What ends the answer has come as well, as a rule, and is seen when libpq looks for notifications. Those there
+        # are come of a LISTEN that was made by hand: nobody will ask for them. (Asking whether libpq is busy would let
+        # go of the interpreter, and cost a switch interval while another thread is busy.)
+        while pgconn.notifies() is not None:
+            pass
+        while pgconn.transaction_status == _ACTIVE:
+            if pgconn.is_busy():
                 if not wait(READ, patience):
                     raise Silence
                 pgconn.consume_input()
-            if pgconn.get_result() is None:
+            elif pgconn.get_result() is None:
                 break
-        while pgconn.notifies() is not None:
-            pass  # of a LISTEN that was made by hand: nobody will ask for them
         return result
 
     def _dumped(self, values: Sequence[Any]) -> tuple[Any, tuple[int, ...], Any]:
