@@ -1,14 +1,13 @@
 """TechEmpower's kinds of request on PostgreSQL: one worker on one core, database and load on the other.
 
 Peers with asyncpg, psycopg and Django's ORM do the same work in their own idiom (see apps/db_*.py), each with up to 32
-connections. The tail is that of /json with 1 in 200 requests burning 20 ms, with two workers on both cores.
+connections. The tail with slow requests among them is measured by db_tail.py.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from pathlib import Path
 
 from benchlib.bench_efio import Contender, EfioOptions, Part
 from benchlib.dbserver import postgresql
@@ -26,9 +25,11 @@ CONNECTIONS = 32
 ASYNC = ("asyncpg", "uvloop")
 
 
-def _ours(port: int, workers: int, evserver: Path = ROOT / ".venv" / "bin" / "evserver") -> list[str]:
-    command = [str(evserver), str(APPS / "ev_fortunes.py"), "--bind", f"127.0.0.1:{port}", "--workers", str(workers)]
-    return [*command, "--config", "", "--log-level", "warning", "--keep-alive", "3600"]
+def ours(port: int, workers: int, *more: str) -> list[str]:
+    """evserver with the fortunes example."""
+    program = str(ROOT / ".venv" / "bin" / "evserver")
+    command = [program, str(APPS / "ev_fortunes.py"), "--bind", f"127.0.0.1:{port}", "--workers", str(workers)]
+    return [*command, "--config", "", "--log-level", "warning", "--keep-alive", "3600", *more]
 
 
 def _granian(port: int, workers: int) -> list[str]:
@@ -62,7 +63,7 @@ def _gunicorn(app: str, kind: str) -> Callable[[int, int], list[str]]:
 
 
 COMMANDS: dict[str, Callable[[int, int], list[str]]] = {
-    "service_utils": _ours,
+    "service_utils": ours,
     "starlette-granian": _granian,
     "starlette-uvicorn": _uvicorn("starlette"),
     "fastapi-uvicorn": _uvicorn("fastapi"),
@@ -102,14 +103,15 @@ def _measure(part: Part, contender: Contender, round_: int, url: str, seconds: f
             metrics[kind] = got.rate
             metrics[f"{kind}_cpu"] = got.cpu_per_request * 1e6
             metrics[f"{kind}_p99"] = got.normal.percentile(99) * 1e3
-    with launch(
-        contender.name, lambda port: COMMANDS[contender.name](port, 2), env, cpus=SERVER | CLIENT, log=log
-    ) as two:
-        load = Load(connections=16, seconds=seconds, path="/json", expect=None, slow_every=200, seed=round_ + 1)
-        got = measure(two, load, SERVER | CLIENT)
-        metrics["tail_p95"], metrics["tail_p99"] = (got.normal.percentile(p) * 1e3 for p in (95, 99))
     part.samples.add(contender.name, round_, metrics)
     say(f"  {contender.name:20}" + "  ".join(f"{kind} {metrics[kind]:,.0f}" for kind in KINDS))
+
+
+def make_tables(url: str) -> None:
+    """Those of the example, which the peers expect to find."""
+    env = clean_env({"FORTUNES_DB": url})
+    with launch(CONTENDERS[0].name, lambda port: ours(port, 1), env, cpus=SERVER, log=LOGS / "db-web-tables.log"):
+        pass
 
 
 def run(options: EfioOptions) -> list[Target]:
@@ -118,23 +120,21 @@ def run(options: EfioOptions) -> list[Target]:
 
     build_loadgen()
     with postgresql(CLIENT) as url:
-        ours = CONTENDERS[0]
-        env = clean_env({"FORTUNES_DB": url})
-        # Makes the tables, which the peers expect.
-        with launch(ours.name, lambda port: _ours(port, 1), env, cpus=SERVER, log=LOGS / "db-web-tables.log"):
-            pass
+        make_tables(url)
         for round_, contender in part.turns():
             with part.attempt(contender):
                 _measure(part, contender, round_, url, SECONDS * options.scale)
     part.table("one worker on one core, 32 connections", "requests/s", HEADS, digits=0)
     part.table("CPU of the server", "us per request", {f"{k}_cpu": head for k, head in HEADS.items()}, digits=0)
-    part.table("two workers, 1 in 200 burns 20 ms: the others", "ms", {"tail_p95": "p95", "tail_p99": "p99"})
-    return part.report([_target(part, kind, limit) for kind, (_, limit) in KINDS.items()])
+    return part.report([to_the_best(part, HEADS[kind], kind, limit) for kind, (_, limit) in KINDS.items()])
 
 
-def _target(part: Part, kind: str, limit: float) -> Target:
-    peers = [c.name for c in CONTENDERS[1:] if not math.isnan(part.samples.median(c.name, kind))]
-    if not peers:
-        return Target(f"{HEADS[kind]}, to the best peer", math.nan, limit, "at least", against="no peer ran")
-    best = max(peers, key=lambda name: part.samples.median(name, kind))
-    return part.target(f"{HEADS[kind]}, to the best peer", kind, CONTENDERS[0].name, best, limit)
+def to_the_best(part: Part, what: str, metric: str, limit: float, lower_is_better: bool = False) -> Target:
+    """Ours to the peer that is best in this metric."""
+    medians = {c.name: part.samples.median(c.name, metric) for c in CONTENDERS[1:]}
+    ran = {name: value for name, value in medians.items() if not math.isnan(value)}
+    what = f"{what}, to the best peer"
+    if not ran:
+        return Target(what, math.nan, limit, "at most" if lower_is_better else "at least", against="no peer ran")
+    best = (min if lower_is_better else max)(ran, key=lambda name: ran[name])
+    return part.target(what, metric, CONTENDERS[0].name, best, limit, lower_is_better=lower_is_better)
