@@ -18,6 +18,7 @@ import base64
 import functools
 import imaplib
 import poplib
+import re
 import ssl
 from collections.abc import Callable
 from time import monotonic
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 
 __all__ = ["open_imap", "open_pop3"]
 
+_ATOM = re.compile(r"[!#$&'+,./0-9:;<=>?@A-Z\[\]^_`a-z|}~-]+")  # RFC 3501 section 9
+_CONTROL = re.compile(r"[\0-\x1f\x7f]")
 MAX_LINE = 1_000_000  # bytes, as imaplib has it
 TIMEOUT = 60.0
 MAX_BYTES = 64 * 1024 * 1024
@@ -51,6 +54,9 @@ class _Imap4(imaplib.IMAP4):
         self._reader = self.sock.makefile("rb")
 
     def read(self, size: int) -> bytes:
+        stream: Any = self.sock
+        if size > stream.limit:  # room for all of it would be made at once
+            raise self.abort(f"a literal of {size} bytes; max_bytes is {stream.limit}")
         return self._reader.read(size)
 
     def readline(self) -> bytes:
@@ -149,7 +155,7 @@ def open_imap(
 
     MailUnavailable, LoginFailed; later what IMAPClient raises. ImportError without IMAPClient.
     """
-    _check(host, tls, user)
+    _check(host, tls, user, password)
     port = port or (993 if tls == "implicit" else 143)
     where = f"{host}:{port}"
     context = context or default_context()
@@ -175,7 +181,7 @@ def open_imap(
                 if token is not None:
                     client.oauth2_login(user, token() if callable(token) else token)
                 else:
-                    client.login(user, password.reveal() if isinstance(password, Secret) else password)
+                    _imap_login(client, user, password.reveal() if isinstance(password, Secret) else password)
         except BaseException as error:
             _end(client)
             if isinstance(error, DeadlineExceeded):
@@ -236,7 +242,7 @@ def open_pop3(
 
     MailUnavailable, LoginFailed; later what poplib raises.
     """
-    _check(host, tls, user)
+    _check(host, tls, user, password)
     port = port or (995 if tls == "implicit" else 110)
     context = context or default_context()
     stream: Any = None
@@ -273,7 +279,21 @@ def _login(box: _Pop3, user: str, password: str, token: Token | None) -> None:
         raise LoginFailed(f"{box.host} does not accept {user}: {error}") from error
 
 
-def _check(host: str, tls: str, user: str) -> None:
+def _imap_login(client: Any, user: str, password: str) -> None:
+    if not (user + password).isascii():  # which LOGIN cannot carry; RFC 4616 can
+        client.plain_login(user, password)
+        return
+    if not _ATOM.fullmatch(user):  # imaplib quotes the password alone
+        user = '"' + user.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    client.login(user, password)
+
+
+def _check(host: str, tls: str, user: str, password: str | Secret) -> None:
+    secret = password.reveal() if isinstance(password, Secret) else password
+    if _CONTROL.search(user) or _CONTROL.search(secret):
+        raise LoginFailed(
+            f"{host}: a user or password with a control character is not sent: a line break would begin a command"
+        )
     if tls not in ("implicit", "starttls", "none"):
         raise ValueError(f"tls={tls!r}: it is implicit, starttls or none")
     if user and tls == "none" and not is_local(host):

@@ -7,6 +7,8 @@ recipients ("header injection").
 
 from __future__ import annotations
 
+import base64
+import copy
 import email.policy
 import email.utils
 import mimetypes
@@ -185,8 +187,29 @@ def serialise(message: Message, utf8: bool) -> bytes:
     out = BytesIO()
     policy = _POLICY.clone(utf8=True) if utf8 else _POLICY
     generator: Any = BytesGenerator(out, mangle_from_=False, policy=policy)
-    generator.flatten(message)
+    try:
+        generator.flatten(message)
+    except (UnicodeError, LookupError):  # the generator has to decode what it makes 7-bit, and cannot
+        out.seek(0)
+        out.truncate()
+        try:
+            generator.flatten(_in_base64(message))
+        except Exception as error:
+            raise BadMessage(f"the message cannot be written: {type(error).__name__}: {error}") from error
     return out.getvalue()
+
+
+def _in_base64(message: Message) -> Message:
+    """A copy whose parts with bytes beyond ASCII are what they are, in whatever character set."""
+    copied = copy.deepcopy(message)
+    for part in copied.walk():
+        payload = part.get_payload()
+        if isinstance(payload, str) and not payload.isascii():
+            raw = part.get_payload(decode=True)
+            del part["Content-Transfer-Encoding"]
+            part["Content-Transfer-Encoding"] = "base64"
+            part.set_payload(base64.encodebytes(raw if isinstance(raw, bytes) else b"").decode("ascii"))
+    return copied
 
 
 def finished(message: Message, sender: str, utf8: bool) -> tuple[bytes, str]:

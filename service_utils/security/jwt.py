@@ -219,9 +219,13 @@ def _encode(value: Mapping[str, Any]) -> bytes:
 
 def _bytes(text: str, what: str) -> bytes:
     try:
-        return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+        raw = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
     except binascii.Error:
-        raise InvalidToken("malformed", f"the token's {what} is not base64url") from None
+        raw = b""
+    # One text for each value (RFC 4648 section 3.5): else a token that was revoked by its text lives on in others.
+    if _base64(raw) != text.encode():
+        raise InvalidToken("malformed", f"the token's {what} is not base64url")
+    return raw
 
 
 def _object(text: str, what: str) -> dict[str, Any]:

@@ -81,7 +81,10 @@ class Sealer:
             raw = base64.b64decode(sealed.encode("ascii") + b"=" * (-len(sealed) % 4), b"-_", validate=True)
         except (binascii.Error, ValueError):
             raise CannotOpen("this was not sealed with any of the keys") from None
-        return self.open(raw, bound_to=bound_to).decode()
+        try:
+            return self.open(raw, bound_to=bound_to).decode()
+        except UnicodeDecodeError:
+            raise CannotOpen("what was sealed is not text: use open") from None
 
 
 class _Xaes:

@@ -132,6 +132,38 @@ def test_imap_fails(scripted: Callable[..., int]) -> None:
             function("mail.example.org", tls="perhaps")
 
 
+def test_imap_injection(scripted: Callable[..., int]) -> None:
+    """Users and passwords come from forms, perhaps."""
+    for user, password in (("ann\r\nA9 DELETE x", "p"), ("ann", "p\r\nA9 DELETE x"), ("ann\0", "p"), ("ann\n", "p")):
+        for function in (open_imap, open_pop3):
+            with pytest.raises(LoginFailed, match="control character"):
+                function("127.0.0.1", 1, tls="none", user=user, password=password)
+    for user, password, said in (
+        ("ann smith", 'a"b\\c', b'LOGIN "ann smith" "a\\"b\\\\c"'),
+        ('a"b', "p", b'LOGIN "a\\"b" "p"'),
+        ("ann@example.org", "p", b'LOGIN ann@example.org "p"'),
+        ("änn", "pässword", "\0änn\0pässword".encode()),
+    ):
+        server = Imap()
+        with open_imap("127.0.0.1", scripted(server), tls="none", user=user, password=password):
+            pass
+        assert any(said in line for line in server.said), server.said
+
+
+def test_imap_literals_have_a_limit(scripted: Callable[..., int]) -> None:
+    """Before room is made for them."""
+
+    class Bomb(Imap):
+        def talk(self, connection: Any) -> None:
+            connection.sendall(b"* OK [CAPABILITY IMAP4rev1] hi\r\n")
+            connection.recv(1000)
+            connection.sendall(b"* 1 FETCH (RFC822 {4000000000}\r\n")
+            connection.recv(1000)
+
+    with pytest.raises(MailUnavailable, match="max_bytes"):
+        open_imap("127.0.0.1", scripted(Bomb()), tls="none")
+
+
 def test_imap_token(scripted: Callable[..., int]) -> None:
     server = Imap()
     with open_imap("127.0.0.1", scripted(server), tls="none", user="ann", token=lambda: "good"):

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service_utils.mail import Attachment, BadMessage, compose
+from service_utils.mail import Attachment, BadMessage, compose, messages
 from service_utils.mail.messages import check_address, check_message, recipients_of, serialise
 
 BASE: dict[str, Any] = {"sender": "Ann Ä <ann@example.org>", "to": "bob@example.org"}
@@ -136,3 +136,20 @@ def test_folded_headers_of_messages_that_were_read() -> None:
     text = b"From: a@b\r\nSubject: one\r\n two\r\n\tthree\r\n\r\nbody"
     for policy in (email.policy.default, email.policy.compat32):
         check_message(email.message_from_bytes(text, policy=policy))
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "application/octet-stream", "text/plain; charset=x-unknown"])
+@pytest.mark.parametrize("how", ["8bit", "binary", "7bit"])
+@pytest.mark.parametrize("utf8", [False, True])
+def test_messages_that_were_read_are_sent_whatever_is_in_them(kind: str, how: str, utf8: bool) -> None:
+    """Bytes beyond ASCII in an unknown character set, or without one."""
+    body = b"\xc3\xa9\n.\n\xff"
+    read = email.message_from_bytes(
+        f"From: a@b.c\nTo: d@e.f\nContent-Type: {kind}\nContent-Transfer-Encoding: {how}\n\n".encode() + body
+    )
+    data, _ = messages.finished(read, "a@b.c", utf8)
+    assert data.isascii()
+    again = email.message_from_bytes(data)
+    assert again.get_payload(decode=True) == body
+    assert (again.get_content_type(), again["To"]) == (kind.partition(";")[0], "d@e.f")
+    assert read["Content-Transfer-Encoding"] == how

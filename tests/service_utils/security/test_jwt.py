@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import pickle
 import time
@@ -183,6 +184,19 @@ def test_malformed(signed_by: Key | None) -> None:
         "A.A.A",
     ):
         assert refusal(text) == "malformed"
+
+
+def test_a_token_has_one_text() -> None:
+    """The last character of base64 may have bits that mean nothing: they must be zero."""
+    key = Key.from_secret(b"k" * 32)
+    token = TokenIssuer(key, issuer="i", audience="a").issue("ann")
+    verifier = TokenVerifier(key, issuer="i", audience="a")
+    accepted = []
+    for last in "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_":
+        with contextlib.suppress(InvalidToken):
+            verifier.verify(token[:-1] + last)
+            accepted.append(last)
+    assert accepted == [token[-1]]
 
 
 def test_one_megabyte() -> None:

@@ -89,6 +89,13 @@ def test_rotation_and_texts() -> None:
             both.open_text(bad)
 
 
+def test_sealed_bytes_that_are_no_text() -> None:
+    sealer = Sealer(Sealer.new_key())
+    sealed = base64.urlsafe_b64encode(sealer.seal(b"\xff")).rstrip(b"=").decode()
+    with pytest.raises(CannotOpen, match="not text"):
+        sealer.open_text(sealed)
+
+
 def test_large_in_a_greenlet() -> None:
     import gevent
 
