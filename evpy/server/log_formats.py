@@ -38,6 +38,7 @@ _UNSAFE = [
 ]
 _ESCAPES = {code: f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" for code in _UNSAFE}
 _ESCAPES |= {ord("\n"): "\\n", ord("\r"): "\\r", ord("\t"): "\\t"}
+_NO_KEY = re.compile(r'[\s"=\\]')
 _PLAIN = re.compile(r'[^\s"=\\]+')
 
 
@@ -86,9 +87,9 @@ class TextFormatter(_Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         head = f"{_iso(record.created)} {record.levelname:<8} [{self.role} {record.process}] {record.name}: "
-        line = head + escape(self.message_of(record))
+        line = escape(head) + escape(self.message_of(record))
         for key, value in self.fields_of(record).items():
-            line += f" {escape(key)}={_shown(value)}"
+            line += f" {_NO_KEY.sub('_', escape(key))}={_shown(value)}"
         for part in self.traceback_of(record).split("\n"):
             line += f"\n  {escape(part)}" if part else ""
         return line
@@ -140,10 +141,11 @@ def _shown(value: object) -> str:
     """A field's value in text form: quoted where it would not be told from what follows."""
     if value is None or isinstance(value, bool):
         return json.dumps(value)
-    text = escape(_clip(_text(value), MAX_FIELD))
+    raw = _clip(_text(value), MAX_FIELD)
+    text = escape(raw)
     if _PLAIN.fullmatch(text):
         return text
-    return '"' + text.replace('"', '\\"') + '"'
+    return '"' + escape(raw.replace("\\", "\\\\").replace('"', '\\"')) + '"'
 
 
 def _plain(value: object) -> object:

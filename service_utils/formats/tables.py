@@ -29,7 +29,9 @@ MAX_SIZE = 64 * 1024 * 1024  # bytes
 MAX_UNPACKED = 512 * 1024 * 1024  # bytes: what an XLSX file may become
 MAX_CELLS = 5_000_000  # some 250 MB when they are read
 BATCH = 500  # rows
-_RISKY = ("=", "+", "-", "@", "\t", "\r")  # https://owasp.org/www-community/attacks/CSV_Injection
+# https://owasp.org/www-community/attacks/CSV_Injection; the wide ones are the same to programs in Chinese or Japanese.
+_RISKY = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+_HARMLESS = (int, float, Decimal, bytes, datetime.date, datetime.time, datetime.timedelta, type(None))
 XLSX_ROWS, XLSX_TEXT = 1_048_576, 32_767  # what the format can hold
 
 
@@ -64,7 +66,10 @@ def csv_stream(
 
 
 def _harmless(value: Any) -> Any:
-    return f"'{value}" if isinstance(value, str) and value.startswith(_RISKY) else value
+    if isinstance(value, _HARMLESS):
+        return value
+    text = str(value)
+    return f"'{text}" if text.startswith(_RISKY) else text
 
 
 def _values(row: Any, names: Sequence[str] | None) -> tuple[Sequence[Any], list[str]]:

@@ -22,7 +22,8 @@ from service_utils.logging.sinks import CAPACITY, Sink
 
 __all__ = ["ConsoleSink", "FileSink"]
 
-_FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY
+# Not blocking: a pipe that nobody reads would hold up whoever opens it, and then the thread that writes.
+_FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
 _PERIODS = {"minute": 60, "hour": 3600, "day": 86400, "week": 7 * 86400}
 WRITE = 256 * 1024  # bytes of one system call, so that lines of several processes do not mix and rotation is in time
 

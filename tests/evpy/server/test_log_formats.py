@@ -149,6 +149,21 @@ def test_values_in_json(value: object, shown: object) -> None:
     assert data(x=value)["x"] == shown
 
 
+def test_nothing_in_text_passes_for_something_else() -> None:
+    """Neither the name of a logger for a line, nor a key or the end of a value for further fields."""
+    record = logging.makeLogRecord(
+        {
+            "name": "a\nb",
+            "levelname": "INFO",
+            "msg": "m",
+            "fields": {"k l=1": "v", "q": 'x\\" admin="true', "p": "c:\\d"},
+        }
+    )
+    line = TextFormatter("worker-1").format(record)
+    assert "\n" not in line
+    assert line.endswith(r' a\nb: m k_l_1=v q="x\\\" admin=\"true" p="c:\\d"')
+
+
 def test_fields_that_collide_with_ours_in_json() -> None:
     loaded = data(level="high", pid=1, role="x")
     assert (loaded["level"], loaded["level_"], loaded["pid_"], loaded["role_"]) == ("warning", "high", 1, "x")

@@ -54,11 +54,17 @@ def test_csv_kinds() -> None:
 
 
 def test_csv_injection() -> None:
-    evil = ["=cmd|' /C calc'!A0", "+1", "-1", "@SUM(1)", "\t=1", "\r=1"]
+    evil = ["=cmd|' /C calc'!A0", "+1", "-1", "@SUM(1)", "\t=1", "\r=1", "\n=1", "\uff1d1+1"]
     for text in evil:
         [row] = csv.reader(io.StringIO(csv_encode([(text, -1, 5)]).decode(), newline=""))
         assert row == [f"'{text}", "-1", "5"]
     assert csv_encode([{"=a": 1}]).startswith(b"'=a")
+
+    class Price:
+        def __str__(self) -> str:
+            return "=cmd()"
+
+    assert csv_encode([(Price(), None, Decimal(-1), datetime.timedelta(-1))]) == b'\'=cmd(),,-1,"-1 day, 0:00:00"\r\n'
 
 
 def test_bad_csv() -> None:

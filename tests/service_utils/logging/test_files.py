@@ -179,6 +179,23 @@ def test_a_disk_that_fills_up_and_is_cleared(small_disk: Path, logged: Any) -> N
     assert len(lines) - len(whole) <= 2, "the report, and perhaps the line at which the disk was full"
 
 
+def test_a_pipe_that_nobody_reads(tmp_path: Path, logged: Any) -> None:
+    """Neither who opens it nor the thread that writes waits for a reader."""
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OSError, match="No such device"):
+        FileSink(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        sink = FileSink(tmp_path / "pipe")
+        log = logged(sink)
+        for _ in range(200):
+            log.info("x" * 1000)
+        assert sink.close(20)
+        assert sink.dropped
+    finally:
+        os.close(reader)
+
+
 def test_console(logged: Any) -> None:
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
