@@ -27,7 +27,15 @@ from psycopg.rows import tuple_row
 
 from service_utils.db.cancelling import tell
 from service_utils.db.errors import DatabaseError, StatementTimeout, TransactionAborted, error_for
-from service_utils.db.postgresql_link import Link, Silence, ask_to_cancel, milliseconds, patience_for, translated
+from service_utils.db.postgresql_link import (
+    Link,
+    Silence,
+    ask_to_cancel,
+    cancellation,
+    milliseconds,
+    patience_for,
+    translated,
+)
 from service_utils.db.rows import Result
 from service_utils.db.session import Notification, Options, Session
 from service_utils.sql.plans import quote_identifier
@@ -429,7 +437,7 @@ class PostgresqlSession(Session):
 
     def end(self) -> None:
         self.connection.waits.close()
-        if self.pgconn.status == _OK and self.pgconn.transaction_status == _ACTIVE:
-            # Makes a connection of its own, and waits: not here.
-            tell(ask_to_cancel, self.pgconn.get_cancel())
+        active = self.pgconn.status == _OK and self.pgconn.transaction_status == _ACTIVE
+        if active and (cancel := cancellation(self.pgconn)) is not None:
+            tell(ask_to_cancel, cancel)  # makes a connection of its own, and waits: not here
         self.connection.close()

@@ -6,19 +6,29 @@ watchers of a ``Waits``. So a connection works in greenlets of any hub and in pl
 
 from __future__ import annotations
 
-import contextlib
 from time import monotonic
 from typing import Any
 
 import psycopg
+from psycopg import generators
 from psycopg.rows import tuple_row
 from psycopg.types.json import JsonbDumper
 
 from service_utils.db.errors import DatabaseError, error_for
-from service_utils.waiting import Waits
+from service_utils.waiting import Waits, poll
 
-__all__ = ["Link", "Silence", "ask_to_cancel", "milliseconds", "open_link", "patience_for", "translated"]
+__all__ = [
+    "Link",
+    "Silence",
+    "ask_to_cancel",
+    "cancellation",
+    "milliseconds",
+    "open_link",
+    "patience_for",
+    "translated",
+]
 
+CANCELLING = 5.0  # seconds that it may take to tell the server to stop
 GRACE = 5.0  # seconds that the server gets beyond the time after which it should have given up by itself
 
 
@@ -57,7 +67,7 @@ def open_link(conninfo: str, timeout: float) -> Link:
                 ready = waits.wait(wanted, max(0.0, deadline - monotonic()))
             finally:
                 waits.close()
-            if not ready:
+            if not ready or monotonic() > deadline:
                 gen.close()
                 raise error_for("08001", f"no answer within {timeout:.3g} s", "postgresql")
             fd, wanted = gen.send(ready)
@@ -78,9 +88,28 @@ def patience_for(timeout: float | None) -> float | None:
     return None if timeout is None else timeout + GRACE
 
 
+def cancellation(pgconn: Any) -> Any:
+    """What ``ask_to_cancel`` takes, for the statement that runs on this connection; None if libpq is older than 17."""
+    return pgconn.cancel_conn() if psycopg.capabilities.has_cancel_safe() else None
+
+
 def ask_to_cancel(cancel: Any) -> None:
-    with contextlib.suppress(psycopg.Error):
-        cancel.cancel()
+    """Asks the server, over a connection of its own; waits some seconds at most.
+
+    The function that libpq had before (PQcancel) waits without letting go of the interpreter, and for as long as a
+    server likes that accepts and does not answer: the whole process would stand still.
+    """
+    deadline = monotonic() + CANCELLING
+    try:
+        cancel.start()
+        asking = generators.cancel(cancel)
+        fd, wanted = next(asking)
+        while ready := poll(fd, wanted, deadline - monotonic()):
+            fd, wanted = asking.send(ready)
+    except (StopIteration, psycopg.Error):
+        pass
+    finally:
+        cancel.finish()
 
 
 def translated(error: Exception, lost: bool, connecting: bool = False) -> DatabaseError:
