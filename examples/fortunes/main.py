@@ -3,6 +3,8 @@
 scripts/run examples/fortunes/main.py, then http://127.0.0.1:8000/
 FORTUNES_DB is the URL of the database (default: SQLite, in fortunes.sqlite beside this script), such as
 postgresql://user:password@localhost/fortunes. The tables are made when they are missing.
+FORTUNES_CONNECTIONS (32) is how many connections to it each worker has at most; a request that gets none of them within
+FORTUNES_PATIENCE (10) seconds is answered with 503.
 """
 
 import html
@@ -37,7 +39,11 @@ ROW = "<tr><td>{}</td><td>{}</td></tr>"
 HTML = "text/html; charset=utf-8"
 ONE = "select id, randomnumber from world where id = :id"
 
-db = connect(os.environ.get("FORTUNES_DB") or f"sqlite:{Path(__file__).with_name('fortunes.sqlite')}", size=32)
+db = connect(
+    os.environ.get("FORTUNES_DB") or f"sqlite:{Path(__file__).with_name('fortunes.sqlite')}",
+    size=int(os.environ.get("FORTUNES_CONNECTIONS", "32")),
+    timeout=float(os.environ.get("FORTUNES_PATIENCE", "10")),
+)
 handle = Router()
 
 

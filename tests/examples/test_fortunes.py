@@ -1,8 +1,10 @@
-"""The fortunes: what the database has is shown and escaped, and two workers share it."""
+"""The fortunes, on SQLite and PostgreSQL: what the database has is shown and escaped, two workers share it, and whoever
+finds no connection is told so."""
 
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -10,13 +12,34 @@ from pathlib import Path
 import pytest
 from serving import Server
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "service_utils"))
+import servers
+
+from service_utils.db import connect
+
 MAIN = Path(__file__).parents[2] / "examples/fortunes/main.py"
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _servers(_session_leaves_nothing: None) -> Iterator[None]:
+    servers.start({"postgresql"})
+    yield
+    servers.stop()
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Of an empty database."""
+    if request.param == "sqlite":
+        return f"sqlite:{tmp_path_factory.mktemp('fortunes')}/fortunes.sqlite"
+    database = servers.get("postgresql")
+    database.empty()
+    return str(database.url)
+
+
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    path = tmp_path_factory.mktemp("fortunes") / "fortunes.sqlite"
-    with Server(MAIN, "-w", "2", env={"FORTUNES_DB": f"sqlite:{path}"}) as server:
+def server(url: str) -> Iterator[Server]:
+    with Server(MAIN, "-w", "2", env={"FORTUNES_DB": url}) as server:
         yield server
 
 
@@ -47,3 +70,24 @@ def test_updates_are_kept_and_many_at_once_do_not_block_each_other(server: Serve
     for _ in range(3):
         for world in json.loads(server.get("/queries?n=500").body):
             assert last.get(world["id"], world["randomnumber"]) == world["randomnumber"]
+
+
+def test_no_connection_is_free(server: Server, url: str) -> None:
+    """While somebody else keeps the table, two requests have the connections; the others get 503 and nothing else."""
+    few = {"FORTUNES_DB": url, "FORTUNES_CONNECTIONS": "2", "FORTUNES_PATIENCE": "0.2"}
+    with connect(url) as db, Server(MAIN, "-w", "1", env=few) as small, ThreadPoolExecutor(8) as pool:
+        tx = db.begin()
+        if db.dialect == "postgresql":
+            tx.execute("lock table world")
+        else:
+            tx.execute("update world set randomnumber = randomnumber where id = 1")
+        asked = [pool.submit(small.get, "/updates?n=1") for _ in range(8)]
+        small.wait_until(lambda: sum(answer.done() for answer in asked) == 6, "all but two are refused")
+        refused = [answer.result() for answer in asked if answer.done()]
+        assert {answer.status for answer in refused} == {503}
+        assert {answer.header("retry-after") for answer in refused} == {"1"}
+        assert not any(b"Traceback" in answer.body or b"password" in answer.body for answer in refused)
+        assert small.get("/json").status == 200, "who needs no connection is served"
+        tx.rollback()
+        assert sorted(answer.result().status for answer in asked) == [200] * 2 + [503] * 6
+        assert small.get("/db").status == 200

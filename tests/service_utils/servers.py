@@ -31,6 +31,7 @@ DEBIAN = {
     "dovecot": "dovecot-imapd dovecot-pop3d",
 }  # fmt: skip
 START_TIMEOUT = 60.0  # seconds
+os.environ.setdefault("PGSSLMODE", "disable")  # unless a URL says something else; the server offers TLS
 
 
 def program(*names: str) -> str | None:
@@ -135,11 +136,20 @@ class Postgresql(Server):
             self.need("initdb"), "-D", str(self.folder / "data"), "-U", "tester", "--auth=scram-sha-256",
             f"--pwfile={self.folder}/password", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync",
         )  # fmt: skip
+        self.secure()
+
+    def secure(self) -> None:
+        """A certificate for 127.0.0.1, and its key, which nobody else may read."""
+        self.certificate = self_signed(self.folder)
+        self.certificate.chmod(0o600)
+        if self.as_user:
+            os.chown(self.certificate, self.as_user["user"], self.as_user["group"])
 
     def command(self) -> list[str]:
         settings = {
             "port": self.port, "listen_addresses": "127.0.0.1", "unix_socket_directories": self.folder, "fsync": "off",
             "full_page_writes": "off", "max_connections": 60, "shared_buffers": "32MB", "deadlock_timeout": "50ms",
+            "ssl": "on", "ssl_cert_file": self.certificate, "ssl_key_file": self.certificate,
         }  # fmt: skip
         flags = [flag for name, value in settings.items() for flag in ("-c", f"{name}={value}")]
         return [self.need("postgres"), "-D", str(self.folder / "data"), *flags]

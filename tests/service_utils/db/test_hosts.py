@@ -34,6 +34,7 @@ class Standby(servers.Postgresql):
             self.need("pg_basebackup"), "-d", self._primary.url, "-R", "-D", str(self.folder / "data"),
             "--checkpoint=fast", "--no-sync",
         )  # fmt: skip
+        self.secure()
 
 
 class Pair:

@@ -9,10 +9,12 @@ import itertools
 import os
 import signal
 import uuid
+from pathlib import Path
 from typing import Any
 
 import gevent
 import pytest
+from certificates import self_signed
 from flows import PATIENCE, in_thread, until
 from gevent.event import Event
 
@@ -322,3 +324,25 @@ def test_who_may_not_enter_and_what_is_not_there(server: Any, url: str) -> None:
     folder = str(server.folder).replace("/", "%2F")
     with connect(url.replace("127.0.0.1", folder)) as db:
         assert db.value("select inet_server_addr()") is None, "by the Unix socket"
+
+
+def test_tls(server: Any, url: str, tmp_path: Path) -> None:
+    """As libpq has it: verified when asked for, by authority and by name."""
+    used = "select ssl from pg_stat_ssl where pid = pg_backend_pid()"
+    with connect(url + "?sslmode=disable") as db:
+        assert db.value(used) is False
+    theirs, others = server.certificate, self_signed(tmp_path)
+    for mode in ("require", f"verify-ca&sslrootcert={theirs}", f"verify-full&sslrootcert={theirs}"):
+        with connect(f"{url}?sslmode={mode}") as db:
+            assert db.value(used) is True
+            big = "x" * 3_000_000
+            assert gevent.spawn(db.value, "select :x::text", x=big).get() == big, "in a hub what was made in none"
+            assert in_thread(lambda db=db: db.value("select 1"), hub=True).result(PATIENCE) == 1  # type: ignore[misc]
+    wrong = [(url, f"verify-ca&sslrootcert={others}"), (url, f"verify-full&sslrootcert={others}")]
+    wrong += [(url, f"verify-full&sslrootcert={tmp_path}/nothing.pem")]
+    wrong += [(url.replace("127.0.0.1", "localhost"), f"verify-full&sslrootcert={theirs}")]
+    for where, mode in wrong:
+        with connect(f"{where}?sslmode={mode}") as db:
+            with pytest.raises(CannotConnect, match=r"certificate|localhost"):
+                db.query("select 1")
+            assert db.statistics().held == 0
