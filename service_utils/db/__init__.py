@@ -49,7 +49,8 @@ def connect(
     ``lock_timeout``: that it may wait for a lock. Raises ValueError for a URL that is none, ImportError when the
     driver is not installed.
     """
-    url = url or os.environ.get("DATABASE_URL") or DEFAULT_URL
+    if url is None:  # an empty one is a mistake: a variable that is not set, perhaps
+        url = os.environ.get("DATABASE_URL") or DEFAULT_URL
     connector = connector_for(
         url, statement_timeout=statement_timeout, lock_timeout=lock_timeout, connect_timeout=connect_timeout
     )

@@ -5,23 +5,34 @@
     EvpyError
     └── DatabaseError              sqlstate, engine, constraint, table, column; the driver's error is its __cause__
         ├── ConnectionLost         08xxx 57P01 57P02 57P03   broken, or never made; what was under way may have happened
-        │   ├── CannotConnect      08001 08004
+        │   ├── CannotConnect      08001 08004 3D000
         │   └── TooManyConnections 53300
         ├── AuthenticationFailed   28xxx
         ├── IntegrityError         23xxx
-        │   ├── UniqueViolation 23505, ForeignKeyViolation 23503, NotNullViolation 23502, CheckViolation 23514,
-        │   └── ExclusionViolation 23P01
+        │   ├── UniqueViolation       23505
+        │   ├── ForeignKeyViolation   23503
+        │   ├── NotNullViolation      23502
+        │   ├── CheckViolation        23514
+        │   └── ExclusionViolation    23P01
         ├── DataError              22xxx   a value does not fit
         ├── StatementError         42xxx 0A000   the statement is wrong
-        │   └── SyntaxError 42601, UndefinedTable 42P01, UndefinedColumn 42703, DuplicateTable 42P07,
-        InsufficientPrivilege 42501 ├── TransactionRollback    40xxx   all of it may be run again: see ``retry`` │
-        └── SerializationFailure 40001, DeadlockDetected 40P01 ├── StatementTimeout       57014 ├── LockTimeout
-        55P03 ├── ReadOnlyViolation      25006 ├── TransactionAborted     25P02   an earlier error has ended it; also:
-        commit was asked for after that ├── RowError               (none)  NoRow, TooManyRows, RowMismatch: the answer
-        is not what was expected └── MisuseError            (none)  TransactionOver, ConcurrentUse: the caller's
-        mistake
+        │   ├── SyntaxError           42601
+        │   ├── UndefinedTable        42P01
+        │   ├── UndefinedColumn       42703
+        │   ├── DuplicateTable        42P07
+        │   └── InsufficientPrivilege 42501
+        ├── TransactionRollback    40xxx   all of it may be run again: see ``retry``
+        │   ├── SerializationFailure  40001
+        │   └── DeadlockDetected      40P01
+        ├── StatementTimeout       57014
+        ├── LockTimeout            55P03
+        ├── ReadOnlyViolation      25006
+        ├── TransactionAborted     25P02   an earlier error has ended it; also: commit was asked for after that
+        ├── RowError               (none)  NoRow, TooManyRows, RowMismatch: the answer is not what was expected
+        └── MisuseError            (none)  TransactionOver, ConcurrentUse: the caller's mistake
 
-Codes: PostgreSQL's documentation, appendix A; those of the other engines are translated (``sqlite.py``, ``mysql.py``).
+Codes: PostgreSQL's documentation, appendix A; those of the other engines are translated (``sqlite_errors.py``,
+``mysql_errors.py``).
 """
 
 from __future__ import annotations

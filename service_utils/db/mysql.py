@@ -350,4 +350,13 @@ def _adapt(value: Any) -> Any:
         return str(value)
     if isinstance(value, dict | list | tuple):
         return msgspec.json.encode(value).decode()
-    return value
+    kinds: tuple[Any, ...] = (int, float, str, bytes)
+    for kind in kinds:  # the driver goes by the very type
+        if isinstance(value, kind):
+            return kind(value)
+    if isinstance(value, bytearray | memoryview):
+        return bytes(value)
+    if isinstance(value, datetime.date | datetime.time | datetime.timedelta | decimal.Decimal):
+        return value
+    # The driver would send what str() makes of it.
+    raise error_for("22023", f"cannot send values of type {type(value).__name__!r}", "mysql")

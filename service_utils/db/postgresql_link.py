@@ -121,8 +121,13 @@ def translated(error: Exception, lost: bool, connecting: bool = False) -> Databa
             state = "28P01"  # libpq does not tell the code of what ends a connection attempt
         elif connecting and "too many clients" in text:
             state = "53300"
+    message = str(error).strip()
+    if not state and message.startswith("cannot adapt type"):
+        state, message = "22023", message.partition(" using ")[0].replace("adapt", "send values of")
+    elif not state and isinstance(error, psycopg.DataError):
+        state = "22021"
     diag = getattr(error, "diag", None)
     return error_for(
-        state, str(error).strip(), "postgresql", constraint=getattr(diag, "constraint_name", None),
+        state, message, "postgresql", constraint=getattr(diag, "constraint_name", None),
         table=getattr(diag, "table_name", None), column=getattr(diag, "column_name", None),
     )  # fmt: skip

@@ -25,7 +25,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from efio import Semaphore, default_pool
-from service_utils.db.errors import DatabaseError, error_for
+from service_utils.db.errors import CannotConnect, DatabaseError, error_for
 from service_utils.db.rows import Result
 from service_utils.db.session import Options, Session, SessionConnector
 from service_utils.db.sqlite_errors import translated
@@ -86,10 +86,16 @@ class SqliteSession(Session):
         self._deadline: float | None = None
         self._timeout = settings.statement_timeout
         self._lock_timeout = settings.lock_timeout
-        self.connection = self._made(self._connect)
+        try:
+            self.connection = self._made(self._connect)
+        except CannotConnect as error:
+            error.args = (f"{settings.path}: {error}",)
+            raise
 
     def _connect(self) -> sqlite3.Connection:
         path, s = self.settings.path, self.settings
+        if s.read_only and not os.path.exists(path):  # SQLite would make it
+            raise error_for("08001", f"{path}: there is no such file, and mode=ro makes none", "sqlite")
         uri = path.startswith("file:")
         connection = sqlite3.connect(
             path, timeout=s.lock_timeout, isolation_level=None, check_same_thread=False, uri=uri

@@ -21,6 +21,8 @@ _TEXTS = (
     (re.compile(r"(no such column: |has no column named )(?P<column>.*)"), "42703"),
     (re.compile(r"syntax error|incomplete input|unrecognized token"), "42601"),
     (re.compile(r"table (?P<table>.*) already exists"), "42P07"),
+    (re.compile(r"one statement at a time"), "42601"),
+    (re.compile(r"type '.*' is not supported"), "22023"),
 )
 _CONSTRAINT = re.compile(
     r"constraint failed: (?:index '(?P<index>[^']*)'|(?P<table>[^.,]*)\.(?P<column>[^,]*)|(?P<name>.*))"

@@ -79,7 +79,12 @@ def connector_for(
 
 def parse_network_url(url: str, default_port: int) -> Address:
     """The parts of a URL of a server, or of several with commas between them. ValueError."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # its text has all of the URL in it
+        raise ValueError(
+            "the URL of the database cannot be understood: special characters in it are percent-encoded"
+        ) from None
     options = dict(parse_qsl(parts.query, keep_blank_values=True))
     login, _, given = parts.netloc.rpartition("@")
     user, _, password = login.partition(":")

@@ -243,7 +243,10 @@ class Client:
         proxy = self._proxy(str(url)) if callable(self._proxy) else self._proxy
         if not proxy:
             return None
-        found = parse(proxy)
+        try:
+            found = parse(proxy)
+        except InvalidRequest as error:
+            raise InvalidRequest(f"proxy: {error}") from None
         if found.scheme != "http":
             raise InvalidRequest(f"proxy {found}: give one that begins with http://")
         return found

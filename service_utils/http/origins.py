@@ -15,7 +15,13 @@ from typing import Any
 from evpy.errors import DeadlineExceeded
 from service_utils.dialing import dial
 from service_utils.http.connection import Connection
-from service_utils.http.errors import CertificateRefused, ConnectFailed, ConnectTimedOut, HttpClientError
+from service_utils.http.errors import (
+    CertificateRefused,
+    ConnectFailed,
+    ConnectTimedOut,
+    HttpClientError,
+    InvalidRequest,
+)
 from service_utils.http.policy import Breaker, BreakerPolicy
 from service_utils.http.transport import PlainStream, SecureStream
 from service_utils.http.urls import Url
@@ -56,11 +62,18 @@ class Tls:
             return self._verify
         context = self._contexts.get(certified)
         if context is None:
-            context = ssl.create_default_context(**self._authorities())
+            try:
+                context = ssl.create_default_context(**self._authorities())
+            except OSError as error:  # ssl.SSLError is one
+                raise InvalidRequest(f"verify={self._verify!r} cannot be used: {error}") from error
             context.minimum_version = ssl.TLSVersion.TLSv1_2
             context.set_alpn_protocols(["http/1.1"])
             if certified and self.certificate:
-                context.load_cert_chain(*self.certificate)
+                try:
+                    context.load_cert_chain(*self.certificate)
+                except OSError as error:
+                    paths = ", ".join(self.certificate[:2])
+                    raise InvalidRequest(f"certificate={paths} cannot be used: {error}") from error
             self._contexts[certified] = context
         return context
 

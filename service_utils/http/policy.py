@@ -31,7 +31,8 @@ class Timeouts:
 
     def __post_init__(self) -> None:
         for name in ("connect", "first_byte", "read", "total"):
-            if not getattr(self, name) > 0:
+            value = getattr(self, name)
+            if not isinstance(value, (int, float)) or not value > 0:
                 raise ValueError(f"Timeouts({name}={getattr(self, name)!r}): give seconds, above 0")
 
 

@@ -134,7 +134,13 @@ class Mailer:
 
         ValueError.
         """
-        parts = urllib.parse.urlsplit(url)
+        try:
+            parts = urllib.parse.urlsplit(url)
+            port = parts.port
+        except ValueError:  # its text may have the password in it
+            raise ValueError(
+                "the URL of a mail server cannot be understood: special characters in it are percent-encoded"
+            ) from None
         tls = {"smtp": "starttls", "smtps": "implicit"}.get(parts.scheme)
         if tls is None or not parts.hostname:
             raise ValueError("the URL of a mail server is smtp://user:password@host:port or smtps://...")
@@ -144,7 +150,7 @@ class Mailer:
             raise ValueError(f"the URL of a mail server has no setting {', '.join(sorted(unknown))}")
         user, password = (urllib.parse.unquote(text or "") for text in (parts.username, parts.password))
         settings = {"tls": tls, "user": user, "password": password} | given
-        return cls(parts.hostname, parts.port, **(settings | more))
+        return cls(parts.hostname, port, **(settings | more))
 
     def send(
         self, message: Message, *, sender: str = "", recipients: Iterable[str] = (), timeout: float | None = None

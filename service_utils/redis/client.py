@@ -57,7 +57,7 @@ def connect(
     connecting and for an answer; ``pool_timeout``: for a free connection. ``text``: answers are str instead of bytes.
     ``sentinels``: who knows where the master of ``service`` is; host and port of the URL are not used then.
     """
-    parsed = redis.connection.parse_url(url)  # type: ignore[no-untyped-call]
+    parsed = _parsed(url)
     given = parsed.pop("connection_class", None)
     kwargs: dict[str, Any] = {
         "host": "127.0.0.1", "port": 6379, "socket_timeout": timeout, "socket_connect_timeout": timeout,
@@ -74,6 +74,16 @@ def connect(
         kwargs |= {"host": service, "port": 0}
         return Redis(connection_pool=_Guided(sentinels, service, settings=pool, connection_class=class_, **kwargs))
     return Redis(connection_pool=Connections(settings=pool, connection_class=class_, **kwargs))
+
+
+def _parsed(url: str) -> dict[str, Any]:
+    try:
+        return redis.connection.parse_url(url)  # type: ignore[no-untyped-call, no-any-return]
+    except ValueError as error:
+        if "scheme" in str(error):
+            raise
+        # The text of other ones may have the password in it.
+        raise ValueError("the URL of Redis cannot be understood: special characters are percent-encoded") from None
 
 
 class Cluster(redis.RedisCluster):

@@ -48,7 +48,7 @@ class Plan:
         self.pieces = tuple(pieces)
         kinds = {isinstance(piece.name, int) for piece in pieces if not isinstance(piece, str)}
         if len(kinds) > 1:
-            raise SQLError("the statement has both :name and ? parameters; use one kind")
+            raise SQLError(f"the statement has both :name and ? parameters; use one kind{self._hint()}")
         self.positional = kinds == {True}
         self.text: str | None = None
         self.names: tuple[str | int, ...] = ()
@@ -64,7 +64,7 @@ class Plan:
                     raise SQLError(f"{len(given)} values were given for a statement without parameters")
                 return text, ()
             if self.positional:
-                if given is None or isinstance(given, Mapping | str) or len(given) != len(self.names):
+                if not isinstance(given, Sequence) or isinstance(given, str) or len(given) != len(self.names):
                     raise self._wrong_count(given)
                 return text, tuple(given)
             try:
@@ -76,7 +76,7 @@ class Plan:
     def _bind_slowly(self, given: Parameters | None) -> tuple[str, tuple[Any, ...]]:
         if self.positional:
             places = sum(not isinstance(piece, str) for piece in self.pieces)
-            if given is None or isinstance(given, Mapping | str) or len(given) != places:
+            if not isinstance(given, Sequence) or isinstance(given, str) or len(given) != places:
                 raise self._wrong_count(given)
         out = _Out(self.dialect)
         for piece in self.pieces:
@@ -109,10 +109,15 @@ class Plan:
         lacking = [str(name) for name in dict.fromkeys(names) if name not in known]
         return SQLError(f"no value for the parameter {', '.join(lacking)}; given are {', '.join(known) or 'none'}")
 
+    def _hint(self) -> str:
+        return " (PostgreSQL's operator ? is written jsonb_exists(a, b))" if self.dialect == "postgresql" else ""
+
     def _wrong_count(self, given: Any) -> SQLError:
         n = sum(not isinstance(piece, str) for piece in self.pieces)
-        if given is None or isinstance(given, Mapping | str):
-            return SQLError(f"the statement has {n} parameters by position (?): give a list or tuple of {n} values")
+        if not isinstance(given, Sequence) or isinstance(given, str):
+            return SQLError(
+                f"the statement has {n} parameters by position (?): give a list or tuple of {n} values{self._hint()}"
+            )
         return SQLError(f"the statement has {n} parameters (?), given are {len(given)} values")
 
 

@@ -13,6 +13,7 @@ from service_utils.db import Database, connect
 from service_utils.db.errors import (
     CheckViolation,
     DatabaseError,
+    DataError,
     DuplicateTable,
     ForeignKeyViolation,
     IntegrityError,
@@ -119,6 +120,7 @@ def test_what_does_not_fit_the_text_is_refused_before_the_database_is_asked(db: 
         (lambda: db.query("select :a", [1]), "the parameters have names"),
         (lambda: db.query("select ?", {"a": 1}), "by position"),
         (lambda: db.query("select ?", [1, 2]), "1 parameters .* 2 values"),
+        (lambda: db.query("select ?", 5), "by position"),  # type: ignore[call-overload]
         (lambda: db.query("select ?, :a", [1]), "use one kind"),
         (lambda: db.query("select 1", [1]), "without parameters"),
         (lambda: db.query("select ::a", a="x\0"), "not a name"),
@@ -128,6 +130,14 @@ def test_what_does_not_fit_the_text_is_refused_before_the_database_is_asked(db: 
         with pytest.raises(SQLError, match=says):
             call()
     assert db.statistics().acquired == before
+
+
+def test_values_that_no_database_knows(db: Database) -> None:
+    with pytest.raises(DatabaseError) as caught:
+        db.value("select :x", x=object())
+    assert isinstance(caught.value, DataError)
+    assert "%s" not in str(caught.value)
+    assert db.statistics().held == 0
 
 
 def test_many_at_once(db: Database) -> None:

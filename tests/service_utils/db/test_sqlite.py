@@ -17,7 +17,7 @@ from flows import PATIENCE, in_thread
 from forks import ended_well, in_child
 
 from service_utils.db import Database, connect
-from service_utils.db.errors import LockTimeout, ReadOnlyViolation, StatementTimeout
+from service_utils.db.errors import CannotConnect, LockTimeout, ReadOnlyViolation, StatementTimeout
 
 pytestmark = pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
 ENDLESS = "with recursive n(x) as (select 1 union all select x + 1 from n) select count(*) from n"
@@ -126,6 +126,14 @@ def test_read_only(db: Database, url: str) -> None:
             reader.execute("insert into t values (1)")
         with pytest.raises(ReadOnlyViolation), reader.transaction():
             reader.execute("insert into t values (1)")
+
+
+def test_files_that_cannot_be_opened_are_named(engine: str, tmp_path: Path) -> None:
+    with pytest.raises(CannotConnect, match=f"{tmp_path}/no/x.db: unable"):
+        connect(f"sqlite:{tmp_path}/no/x.db").query("select 1")
+    with pytest.raises(CannotConnect, match=f"{tmp_path}/x.db: there is no such file"):
+        connect(f"sqlite:{tmp_path}/x.db?mode=ro").query("select 1")
+    assert not (tmp_path / "x.db").exists()
 
 
 def test_values_of_python_travel_as_text(db: Database) -> None:

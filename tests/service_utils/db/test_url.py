@@ -15,6 +15,13 @@ def test_urls_that_are_none_are_refused(wrong: str, monkeypatch: pytest.MonkeyPa
         connect(wrong or None)
 
 
+def test_an_empty_url_is_a_mistake(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not the default: it is what a variable was that nobody had set."""
+    monkeypatch.setenv("DATABASE_URL", "sqlite::memory:")
+    with pytest.raises(ValueError, match="URL of a database"):
+        connect("")
+
+
 @pytest.mark.parametrize(
     ("url", "address"),
     [
@@ -52,6 +59,9 @@ def test_passwords_are_not_shown() -> None:
     assert "secret" not in repr(address) + str(address)
     with pytest.raises(ValueError, match="port") as caught:
         parse_network_url("x://u:secret@h:port/d", 5)
+    assert "secret" not in str(caught.value)
+    with pytest.raises(ValueError, match="percent-encoded") as caught:
+        parse_network_url("x://u:secret\u2100@h/d", 5)
     assert "secret" not in str(caught.value)
     with pytest.raises(ValueError, match="oracle") as caught:
         connect("oracle://u:secret@h/d")

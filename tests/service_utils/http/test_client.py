@@ -223,6 +223,27 @@ def test_early_answer_to_a_large_body(serve: Serve, make: Make) -> None:
     try:
         response = make(peer.url).post("/", content=(bytes(65536) for _ in range(2000)))
         assert (response.status, response.content) == (413, b"too large")
+        assert peer.connections == 1
+    finally:
+        peer.done.set()  # type: ignore[attr-defined]
+
+
+def test_a_connection_on_which_a_body_was_left_is_not_used_again(serve: Serve, make: Make) -> None:
+    """Its server would take the rest of that body for the next request."""
+
+    def talk(visit: Any) -> None:
+        seen = visit.request(body=False)
+        visit.send(answer(seen.target))
+        if seen.method == "POST":
+            visit.peer.done.wait(20)
+
+    peer = serve(talk=talk)
+    peer.done = threading.Event()  # type: ignore[attr-defined]
+    client = make(peer.url)
+    try:
+        assert client.post("/", content=(bytes(65536) for _ in range(2000))).text == "/"
+        assert client.get("/next").text == "/next"
+        assert peer.connections == 2
     finally:
         peer.done.set()  # type: ignore[attr-defined]
 
@@ -405,6 +426,10 @@ def test_errors_do_not_show_passwords(url: str) -> None:
 
 def test_settings_are_checked() -> None:
     for wrong in ({"verify": False}, {"timeouts": 0}, {"timeouts": http.Timeouts(total=5), "base_url": "ftp://x"},
-                  {"headers": {"a b": "c"}}):  # fmt: skip
+                  {"timeouts": "5"}, {"timeouts": (1, 2)}, {"headers": {"a b": "c"}}):  # fmt: skip
         with pytest.raises(ValueError, match=r"\w"):
             http.Client(**wrong)
+    for wrong, says in (({"verify": "/no/such"}, "verify='/no/such' cannot"), ({"proxy": "socks5://x"}, "proxy: URL"),
+                        ({"certificate": "/no/such"}, "certificate=/no/such cannot")):  # fmt: skip
+        with pytest.raises(http.InvalidRequest, match=says):
+            http.Client(**wrong).get("https://127.0.0.1:1/")

@@ -356,3 +356,7 @@ def test_settings() -> None:
     for bad in ("http://a", "smtp://", "smtp://a?tls=maybe", "smtp://a?what=1", "smtp://ann@mail.example.org"):
         with pytest.raises(ValueError, match=r"smtp://|tls|setting|password"):
             Mailer.from_url(bad)
+    for bad in ("smtp://ann:s3cret/x@h", "smtp://ann:s3cret\u2100@h"):
+        with pytest.raises(ValueError, match="percent-encoded") as caught:
+            Mailer.from_url(bad)
+        assert "s3cret" not in str(caught.value)

@@ -344,4 +344,8 @@ def test_url_is_checked() -> None:
     for url in ("http://127.0.0.1", "redis//x", "redis://h:port"):
         with pytest.raises(ValueError, match=r"\w"):
             connect(url)
+    for url in ("redis://u:s3cret/x@h", "redis://u:s3cret\u2100@h"):
+        with pytest.raises(ValueError, match="percent-encoded") as caught:
+            connect(url)
+        assert "s3cret" not in str(caught.value)
     assert threading.active_count() <= before  # none was started
