@@ -18,11 +18,13 @@ import tarantool
 from tarantool.error import NetworkError
 from tarantool.schema import Schema
 
+from evpy.errors import EvpyError
 from service_utils.sockets import Stream, connect
 
 __all__ = ["SchemaChanged", "Wire", "template"]
 
 GREETING = 128  # bytes
+MOST = 256 << 20  # bytes of an answer
 
 
 class SchemaChanged(Exception):
@@ -65,9 +67,11 @@ class Wire(tarantool.Connection):  # type: ignore[misc]
         one._reader = stream.makefile("rb")
         try:
             one.connect()
-        except BaseException:
+        except BaseException as error:
             stream.close()
-            raise
+            if isinstance(error, tarantool.Error | OSError | EvpyError) or not isinstance(error, Exception):
+                raise
+            raise ConnectionError(f"an answer cannot be understood: {error!r}") from error
         one.busy = False
         one.known = True
         return one
@@ -92,6 +96,8 @@ class Wire(tarantool.Connection):  # type: ignore[misc]
         self.stream.sendall(bytes_to_send)
 
     def _recv(self, to_read: int) -> bytes:
+        if to_read > MOST:
+            raise ConnectionError(f"an answer of {to_read} bytes; at most {MOST} are read")
         data, self.greeting = self.greeting or self._reader.read(to_read), b""
         if len(data) < to_read:
             raise ConnectionResetError("the server has closed the connection")
@@ -107,6 +113,10 @@ class Wire(tarantool.Connection):  # type: ignore[misc]
         except tarantool.DatabaseError as error:
             self.busy = before or isinstance(error, NetworkError)
             raise
+        except (tarantool.Error, OSError, EvpyError):
+            raise
+        except Exception as error:
+            raise ConnectionError(f"an answer cannot be understood: {error!r}") from error
         if response.sync != request.sync:
             raise ConnectionResetError("the server has answered something that was not asked")
         self.busy = before

@@ -1,0 +1,58 @@
+"""Between us and Tarantool is a wire that breaks: anywhere in an answer, by an end, a reset, one direction alone,
+somebody else's bytes, or silence. Each time it is an error of the right kind, and the next request gets its own
+answer."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+from collections.abc import Callable, Iterator
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from flows import PATIENCE, in_thread
+from wires import WAYS, Wire
+
+from service_utils.db.errors import ConnectionLost, DatabaseError, StatementTimeout
+from service_utils.tarantool import Tarantool
+
+
+@pytest.fixture
+def wire(server: Any) -> Iterator[Wire]:
+    wire = Wire(server.port)
+    yield wire
+    wire.stop()
+
+
+@pytest.mark.parametrize("hub", [True, False])
+def test_it_breaks_anywhere(server: Any, make: Callable[..., Tarantool], wire: Wire, hub: bool) -> None:
+    url = server.url.replace(f":{urlsplit(server.url).port}", f":{wire.port}")
+    client = make(url, size=2, timeout=0.2, connect_timeout=0.2)
+
+    def ask(n: int) -> None:
+        expected = [n + i for i in range(1, 301)]
+        assert client.eval("local t = {} for i = 1, 300 do t[i] = ... + i end return t", n) == [expected]
+
+    def work() -> None:
+        rng = random.Random(7)
+        ask(0)
+        broken = 0
+        for how in WAYS * 8:
+            wire.breaks = how, rng.choice([0, 1, 5, rng.randrange(1500)])
+            try:
+                ask(rng.randrange(10**6))
+            except (ConnectionLost, StatementTimeout):
+                broken += 1
+            except DatabaseError:
+                assert how == "noise", how
+                broken += 1
+            wire.breaks = None
+            for _ in range(2):
+                with contextlib.suppress(ConnectionLost, StatementTimeout):  # it was cut while it was idle
+                    ask(rng.randrange(10**6))
+            ask(rng.randrange(10**6))
+        assert broken >= 16
+
+    in_thread(work, hub=hub).result(PATIENCE * 3)
+    assert wire.broken >= 20
