@@ -34,7 +34,7 @@ from service_utils.db.mysql_errors import interruption, translated
 from service_utils.db.rows import Result
 from service_utils.db.session import Options, Session, SessionConnector
 from service_utils.db.url import Address
-from service_utils.sockets import TlsContext, TlsStream, connect
+from service_utils.sockets import TlsContext, TlsStream, client_context, connect
 from service_utils.waiting import READ, poll
 
 __all__ = ["MysqlConnector", "MysqlSettings"]
@@ -318,7 +318,7 @@ class MysqlConnector(SessionConnector):
 
 
 def _tls_context(mode: str, authority: str | None) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=authority)
+    context = client_context(cafile=authority)
     context.check_hostname = mode == "verify-full"
     if not mode.startswith("verify"):
         context.verify_mode = ssl.CERT_NONE

@@ -28,6 +28,7 @@ from service_utils.http.urls import Url
 from service_utils.names import Resolver
 from service_utils.pool import Connector, Pool
 from service_utils.pool.native import native_lock
+from service_utils.sockets import client_context
 
 __all__ = ["Origin", "Origins", "Tls", "basic"]
 
@@ -63,10 +64,9 @@ class Tls:
         context = self._contexts.get(certified)
         if context is None:
             try:
-                context = ssl.create_default_context(**self._authorities())
+                context = client_context(**self._authorities())
             except OSError as error:  # ssl.SSLError is one
                 raise InvalidRequest(f"verify={self._verify!r} cannot be used: {error}") from error
-            context.minimum_version = ssl.TLSVersion.TLSv1_2
             context.set_alpn_protocols(["http/1.1"])
             if certified and self.certificate:
                 try:

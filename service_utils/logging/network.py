@@ -15,6 +15,7 @@ import time
 from typing import Any
 
 from service_utils.logging.sinks import CAPACITY, Sink
+from service_utils.sockets import client_context
 from service_utils.waiting import sleep
 
 __all__ = ["SyslogSink", "TcpSink"]
@@ -41,7 +42,7 @@ class TcpSink(Sink):
     ) -> None:
         super().__init__(f"{host}:{port}", form, capacity=capacity)
         self._host, self._port = host, port
-        self._tls = ssl.create_default_context() if tls is True else tls or None
+        self._tls = client_context() if tls is True else tls or None
         self._connection: _Connection | None = None
         self._pause = PAUSES[0]
         self._give_up = 0.0

@@ -7,7 +7,7 @@ import ssl
 from time import monotonic
 from typing import Any
 
-from service_utils.sockets import Stream, TlsStream, connect
+from service_utils.sockets import Stream, TlsStream, client_context, connect
 
 __all__ = ["MailStream", "MailTls", "default_context", "dial"]
 
@@ -74,9 +74,7 @@ class MailTls:
 
 def default_context() -> ssl.SSLContext:
     """Certificates and names are verified; TLS 1.2 at least."""
-    context = ssl.create_default_context()
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    return context
+    return client_context()
 
 
 def dial(host: str, port: int, deadline: float, tls: ssl.SSLContext | None) -> Any:

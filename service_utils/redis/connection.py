@@ -21,7 +21,7 @@ import redis.retry
 
 from service_utils.deadlines import DeadlinesPass, deadline_behind
 from service_utils.pool import Connector, Lease, Pool
-from service_utils.sockets import Stream, TlsStream, connect
+from service_utils.sockets import Stream, TlsStream, client_context, connect
 from service_utils.waiting import READ
 
 __all__ = ["Connections", "PlainConnection", "TlsConnection", "UnixConnection"]
@@ -119,9 +119,7 @@ class _Cooperative:
 
 def _context(connection: Any) -> ssl.SSLContext:
     """From the ssl_... settings, as redis-py understands them; TLS 1.2 or later."""
-    context = ssl.create_default_context(
-        cafile=connection.ca_certs, capath=connection.ca_path, cadata=connection.ca_data
-    )
+    context = client_context(cafile=connection.ca_certs, capath=connection.ca_path, cadata=connection.ca_data)
     context.minimum_version = connection.ssl_min_version or ssl.TLSVersion.TLSv1_2
     context.check_hostname = connection.check_hostname
     context.verify_mode = connection.cert_reqs

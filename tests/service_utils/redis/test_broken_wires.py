@@ -30,11 +30,8 @@ def test_it_breaks_anywhere(server: Any, make: Callable[..., Redis], wire: Wire,
 
     def ask(n: int) -> None:
         """Several answers of several kinds, all of which tell who asked."""
-        assert client.eval("return {ARGV[1], {ARGV[1], 'x'}, tonumber(ARGV[1])}", 0, n) == [
-            b"%d" % n,
-            [b"%d" % n, b"x"],
-            n,
-        ]
+        text = b"%d" % n
+        assert client.eval("return {ARGV[1], {ARGV[1], 'x'}, tonumber(ARGV[1])}", 0, n) == [text, [text, b"x"], n]
         pipeline = client.pipeline(transaction=False)
         for i in range(50):
             pipeline.echo(f"{n + i} " + "y" * 20)
