@@ -160,7 +160,7 @@ def _union(components: Components, t: SimpleType) -> Conversion:
     context = any(member.context for member in members)
     xsd = members_schema(components, t.members)
     number = zlib.crc32("\0".join([xsd, *(member.read for member in members)]).encode())
-    union = Union(f"U{number:08x}", xsd, tuple(members))
+    union = Union(f"u{number:08x}", xsd, tuple(members))
     inner = tuple(dict.fromkeys(one for member in members for one in member.unions))
     return Conversion(
         f"Varied[{' | '.join(annotations)}]",

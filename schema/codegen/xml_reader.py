@@ -166,9 +166,9 @@ class _ReaderSource(Source):
         missing = [f.name for f in c.fields if f.kind in ("element", "text", "any") and f.required]
         with self.block("if e.get(NIL) in TRUE:"):
             attributes = [(f.name, f.xml) for f in c.of("attribute")]
-            self.line(f"return read_nil(e, {c.name}, A{c.number}, {missing!r})")
+            self.line(f"return read_nil(e, {c.name}, a{c.number}, {missing!r})")
         entries = ", ".join(f"{xml!r}: ({name!r}, {self.attribute_function(c, name)})" for name, xml in attributes)
-        self.tail.append(f"A{c.number} = {{{entries}}}")
+        self.tail.append(f"a{c.number} = {{{entries}}}")
 
     def attribute_function(self, c: Class, name: str) -> str:
         f = next(f for f in c.fields if f.name == name)
@@ -195,9 +195,9 @@ class _ReaderSource(Source):
             return
         if c.nil_field is None:
             entries = ", ".join(f"{f.xml!r}: ({f.name!r}, {self.attribute_function(c, f.name)})" for f in attributes)
-            self.tail.append(f"A{c.number} = {{{entries}}}")
+            self.tail.append(f"a{c.number} = {{{entries}}}")
         with self.block("for x, v in e.items():"):
-            self.line(f"f = A{c.number}.get(x)")
+            self.line(f"f = a{c.number}.get(x)")
             with self.block("if f is not None:"):
                 self.line("k[f[0]] = v if f[1] is None else f[1](v, e)")
             if any_attribute:
@@ -207,8 +207,8 @@ class _ReaderSource(Source):
 
     def table(self, c: Class, leaves: list[Field]) -> None:
         entries = ", ".join(f"{f.xml!r}: ({f.name!r}, {_element_function(f)}, {f.many})" for f in leaves)
-        self.tail.append(f"T{c.number} = {{{entries}}}")
-        self.line(f"t = T{c.number}")
+        self.tail.append(f"t{c.number} = {{{entries}}}")
+        self.line(f"t = t{c.number}")
         with self.block(f"for c in {self.each('e') if any(f.many for f in leaves) else 'e'}:"):
             self.line("n, f, many = t[c.tag]")
             with self.block("if many:"):
@@ -239,11 +239,11 @@ class _ReaderSource(Source):
         leaves = [leaf.field for leaf in iter_leaves(group.model)]
         single = [f for f in leaves if f.kind == "element"]
         entries = ", ".join(f"{f.xml!r}: lambda c: {group.name}({f.name}={self.one(f)})" for f in single)
-        self.tail.append(f"T{group.number} = {{{entries}}}")
+        self.tail.append(f"t{group.number} = {{{entries}}}")
         code = Source()
         with code.block(f"def g{group.number}(c):"):
             code.line("t = c.tag")
-            code.line(f"f = T{group.number}.get(t)")
+            code.line(f"f = t{group.number}.get(t)")
             wild = [f for f in leaves if f.kind == "any"]
             if wild:
                 with code.block("if f is not None:"):

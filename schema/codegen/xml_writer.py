@@ -48,11 +48,11 @@ class Names:
 
     def constant(self, text: str) -> str:
         """The name of a global with this text: inside of an f-string there could be no quotes in it."""
-        return self.constants.setdefault(text, f"K{len(self.constants)}")
+        return self.constants.setdefault(text, f"k{len(self.constants)}")
 
     def value(self, expression: str) -> str:
         """The name of a global with this value."""
-        return self.values.setdefault(expression, f"V{len(self.values)}")
+        return self.values.setdefault(expression, f"d{len(self.values)}")
 
     def element(self, name: str) -> str:
         """The tag for a Clark name."""
