@@ -209,7 +209,7 @@ class Schema:
 
     def _judged(self, data: bytes) -> etree._Element:
         root = parse(data, self.max_bytes)
-        self.judge.check(root, self.max_errors)
+        self.judge.check(root, self.max_errors, data)
         return root
 
     def validate_xml(self, data: bytes) -> None:

@@ -59,10 +59,10 @@ __all__ = [
 
 # What the module with the classes, and those of readers and writers, have other meanings for.
 RESERVED = frozenset(
-    {"AnyElement", "BOOLEANS", "Base64", "DECLARATIONS", "DEFAULT", "Date", "DateTime", "Decimal", "Duration", "ELEMENTS",
-     "END", "Float", "GDay", "GMonth", "GMonthDay", "GYear", "GYearMonth", "Hex", "IDS", "Integer", "J", "LONG", "Many",
-     "NIL", "Prefixes", "QName", "ROOTS", "SCHEMA", "Schema", "Struct", "TRUE", "Tables", "Time", "TypeAlias", "UNSET",
-     "UnsetType", "Varied", "WRITE_BITS", "WRITE_BOOLEAN", "XSI"}
+    {"AnyElement", "BOOLEANS", "Base64", "DECLARATIONS", "DEFAULT", "Date", "DateTime", "Decimal", "Duration",
+     "ELEMENTS", "END", "Float", "GDay", "GMonth", "GMonthDay", "GYear", "GYearMonth", "Hex", "IDS", "Integer", "J",
+     "LONG", "Many", "NIL", "Prefixes", "QName", "ROOTS", "SCHEMA", "Schema", "Struct", "TRUE", "Tables", "Time",
+     "TypeAlias", "UNSET", "UnsetType", "Varied", "WRITE_BITS", "WRITE_BOOLEAN", "XSI"}
 )  # fmt: skip
 Kind = Literal["attribute", "any_attribute", "text", "element", "any", "group", "mixed"]
 

@@ -338,6 +338,67 @@ cdef PyObject *value_in(const Item *item, const xmlNode *first, bint attribute) 
     return value_of(item, joined, len(joined), attribute)
 
 
+# --- costs ----------------------------------------------------------------------------------------------------------
+
+cdef void add_costs(const xmlNode *child, double above, double *total, double *longest) noexcept nogil:
+    cdef double number = 0
+    cdef int faults
+    cdef const xmlAttr *attribute
+    while child != NULL:
+        number += 1
+        if child.type == tree.XML_ELEMENT_NODE:
+            faults = 1
+            attribute = child.properties
+            while attribute != NULL:
+                faults += 1
+                attribute = attribute.next
+            total[0] += (above + number) * faults
+            if above + number > longest[0]:
+                longest[0] = above + number
+            if child.children != NULL:
+                add_costs(child.children, above + number, total, longest)
+        child = child.next
+
+
+def path_costs(_Element root not None):
+    """Of a path to each element and attribute in libxml2's manner, in siblings that are counted: all together, and the
+    longest.
+    """
+    cdef double total = 0, longest = 0
+    cdef const xmlNode *node = root._c_node
+    with nogil:
+        add_costs(node.children, 0, &total, &longest)
+    return total, longest
+
+
+cdef void forget(xmlNode *child) noexcept nogil:
+    while child != NULL:
+        child.prev = NULL
+        if child.type == tree.XML_ELEMENT_NODE:
+            forget(child.children)
+        child = child.next
+
+
+cdef void remember(xmlNode *child) noexcept nogil:
+    cdef xmlNode *before = NULL
+    while child != NULL:
+        child.prev = before
+        before = child
+        if child.type == tree.XML_ELEMENT_NODE:
+            remember(child.children)
+        child = child.next
+
+
+def validate_apart(_Element root not None, validate):
+    """``validate(root)``, while no element below knows the siblings before it, so that none are counted."""
+    cdef xmlNode *node = root._c_node
+    forget(node.children)
+    try:
+        return validate(root)
+    finally:
+        remember(node.children)
+
+
 # --- readers --------------------------------------------------------------------------------------------------------
 
 cdef class _Walk:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from lxml import etree
 
 from schema.errors import Problem, ValidationError
-from schema.runtime.messages import readable_path
+from schema.runtime.messages import Paths
 from schema.runtime.offload import pace
 
 __all__ = ["Tables", "check_ids"]
@@ -47,13 +47,15 @@ def check_ids(root: etree._Element, tables: Tables, limit: int) -> None:
                 wrong.append((element, name, text, "cvc-id.2"))
         wanted += [(element, name, text) for name, text in _texts(element, tables.references)]
     lost = {text for _, _, text in wanted if text not in seen}
-    lost = {text for text in lost if not root.getroottree().xpath("id($text)", text=text)}  # where wildcards let it in
+    look_up = etree.XPathEvaluator(root.getroottree())
+    lost = {text for text in pace(lost) if not look_up("id($text)", text=text)}  # where wildcards let it in
     wrong += [(element, name, text, "cvc-id.1") for element, name, text in wanted if text in lost]
     if wrong:
-        raise ValidationError([_problem(*one) for one in wrong[:limit]], more=max(0, len(wrong) - limit))
+        paths = Paths()
+        raise ValidationError([_problem(paths, *one) for one in wrong[:limit]], more=max(0, len(wrong) - limit))
 
 
-def _problem(element: etree._Element, name: str, text: str, code: str) -> Problem:
+def _problem(paths: Paths, element: etree._Element, name: str, text: str, code: str) -> Problem:
     message = f"The ID {text!r} is there twice." if code == "cvc-id.2" else f"There is no ID {text!r} to refer to."
-    path = readable_path(element) + (f"/@{name.rpartition('}')[2]}" if name else "")
+    path = paths.of(element) + (f"/@{name.rpartition('}')[2]}" if name else "")
     return Problem(code, message, path, element.sourceline, text)

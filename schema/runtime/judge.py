@@ -11,12 +11,14 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from lxml import etree
 
 from schema.errors import LimitExceeded, Problem, SchemaError, ValidationError
+from schema.runtime.faulty import beginning, dear, only_space, too_many
+from schema.runtime.native import validate_apart
 
 if TYPE_CHECKING:
     from schema.model.sources import Bundle
@@ -151,13 +153,33 @@ class Judge:
             return [Problem("limit", f"the validator gave up: {error}")], 0
         return describe(entries, root, limit)
 
-    def check(self, root: etree._Element, limit: int) -> None:
-        """Raises ValidationError unless the tree is valid."""
+    def check(self, root: etree._Element, limit: int, data: bytes = b"") -> None:
+        """Raises ValidationError unless the tree is valid. ``data``: the document, where it may have very many
+        faults.
+        """
+        most = dear(root, data)
         try:
-            if self.verdict(root):
+            if self._valid_apart(root, data, most, limit) if most else self.verdict(root):
                 return
         except etree.XMLSchemaValidateError:
             pass  # such as a pattern that is too hard for a value: not valid, as problems() says
         problems, more = self.problems(root, limit)
         if problems:
             raise ValidationError(problems, more=more)
+
+    def _valid_apart(self, root: etree._Element, data: bytes, most: float, limit: int) -> bool:
+        """Whether the tree is valid. Raises ValidationError or LimitExceeded if it has over ``most`` faults."""
+        valid = validate_apart(root, self.verdict)
+        if not valid:
+            first = beginning(str(root.tag), data, self.compiled, most)
+            if not isinstance(first, bool):
+                self._refuse_beginning(*first, limit)
+            valid = first is True
+        return valid
+
+    def _refuse_beginning(self, root: etree._Element, found: Sequence[etree._LogEntry], limit: int) -> None:
+        """Raises ValidationError or LimitExceeded for a document that begins with so many faults."""
+        if only_space(found):
+            raise too_many(len(found))
+        problems, more = self.problems(root, limit)
+        raise ValidationError(problems, more=max(more, 1))

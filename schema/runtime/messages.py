@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 
 from lxml import etree
@@ -10,7 +11,7 @@ from lxml import etree
 from schema.errors import Problem
 from schema.model.components import local
 
-__all__ = ["Finder", "describe", "readable_path", "strip_values"]
+__all__ = ["Finder", "Paths", "describe", "readable_path", "strip_values"]
 
 # SCHEMAV_CVC_MAXEXCLUSIVE_VALID and the like; these words have capitals inside in the standard's names.
 _CAPITALS = {
@@ -39,20 +40,38 @@ def _code(name: str) -> str:
     return code
 
 
+class Paths:
+    """Readable paths, with the children of each element counted once."""
+
+    def __init__(self) -> None:
+        self._steps: dict[etree._Element, dict[etree._Element, str]] = {}
+
+    def of(self, element: etree._Element) -> str:
+        """``/order/items/item[3]``: local names; a number where siblings share the name."""
+        steps: list[str] = []
+        node = element
+        while (parent := node.getparent()) is not None:
+            if parent not in self._steps:
+                self._steps[parent] = self._numbered(parent)
+            steps.append(self._steps[parent][node])
+            node = parent
+        steps.append(local(str(node.tag)))
+        return "/" + "/".join(reversed(steps))
+
+    @staticmethod
+    def _numbered(parent: etree._Element) -> dict[etree._Element, str]:
+        names = [local(str(child.tag)) for child in parent.iterchildren()]
+        times, seen = Counter(names), Counter[str]()
+        found = {}
+        for child, name in zip(parent.iterchildren(), names, strict=True):
+            seen[name] += 1
+            found[child] = f"{name}[{seen[name]}]" if times[name] > 1 else name
+        return found
+
+
 def readable_path(element: etree._Element) -> str:
-    """``/order/items/item[3]``: local names; a number where siblings share the name."""
-    steps: list[str] = []
-    node: etree._Element | None = element
-    while node is not None:
-        parent = node.getparent()
-        name = local(str(node.tag))
-        if parent is not None:
-            same = [child for child in parent.iterchildren() if local(str(child.tag)) == name]
-            if len(same) > 1:
-                name += f"[{same.index(node) + 1}]"
-        steps.append(name)
-        node = parent
-    return "/" + "/".join(reversed(steps))
+    """``/order/items/item[3]``."""
+    return Paths().of(element)
 
 
 class Finder:
@@ -97,6 +116,7 @@ def describe(entries: Sequence[etree._LogEntry], root: etree._Element | None, li
     """Problems of the first ``limit`` entries, and how many are left."""
     problems = []
     finder = Finder(root) if root is not None else None
+    paths = Paths()
     for entry in entries[:limit]:
         message = entry.message.strip()
         prefix = _PREFIX.match(message)
@@ -104,7 +124,7 @@ def describe(entries: Sequence[etree._LogEntry], root: etree._Element | None, li
         if prefix:
             message = message[prefix.end() :]
         element = finder.find(entry.path) if entry.path and finder is not None else None
-        path = readable_path(element) if element is not None else ""
+        path = paths.of(element) if element is not None else ""
         if attribute:
             path += f"/@{local(attribute)}"
         value = _VALUE.match(message)

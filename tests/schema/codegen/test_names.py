@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
 
 import pytest
 
@@ -15,8 +14,8 @@ from schema.runtime import native, reading, writing
 
 OWN = {"SCHEMA", "Schema", "Struct", "TypeAlias", "UnsetType", "Decimal", "ROOTS", "IDS", "ELEMENTS", "DEFAULT"}
 USED = {*reading.__all__, *writing.__all__, *OWN, "DECLARATIONS"}
-MORE = ["T0", "A0", "K0", "V0", "U0", "D0", "X0", "R0", "W0", "G0", "Q", "D", "E", "Any", "List", "Union", "None", "True",
-        "self", "print", "list", "type", "class", "object", "field", "bind", "Exception", "Base"]  # fmt: skip
+MORE = ["T0", "A0", "K0", "V0", "U0", "D0", "X0", "R0", "W0", "G0", "Q", "D", "E", "Any", "List", "Union", "None",
+        "True", "self", "print", "list", "type", "class", "object", "field", "bind", "Exception", "Base"]  # fmt: skip
 
 
 def xsd(name: str) -> bytes:
@@ -31,10 +30,9 @@ def xsd(name: str) -> bytes:
 
 
 @pytest.fixture(params=["C", "Python"])
-def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     if request.param == "Python":
         monkeypatch.setattr(native, "_walker", None)
-    yield
 
 
 @pytest.mark.parametrize("name", sorted({*USED, *values.__all__, *MORE}))
