@@ -5,8 +5,8 @@
     EvpyError
     └── DatabaseError              sqlstate, engine, constraint, table, column; the driver's error is its __cause__
         ├── ConnectionLost         08xxx 57P01 57P02 57P03   broken, or never made; what was under way may have happened
-        │   ├── CannotConnect      08001 08004 3D000
-        │   └── TooManyConnections 53300
+        │   ├── CannotConnect      08001 08004 3D000   also an HTTPError: 503
+        │   └── TooManyConnections 53300               also an HTTPError: 503
         ├── AuthenticationFailed   28xxx
         ├── IntegrityError         23xxx
         │   ├── UniqueViolation       23505
@@ -39,7 +39,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from evpy.errors import EvpyError
+from evpy.errors import EvpyError, HTTPError
 
 __all__ = [
     "AuthenticationFailed",
@@ -93,11 +93,22 @@ class ConnectionLost(DatabaseError):
     codes: ClassVar[tuple[str, ...]] = ("08", "57P01", "57P02", "57P03", "57P05")
 
 
-class CannotConnect(ConnectionLost):
+class _Unavailable(HTTPError):
+    """Nobody's fault who has asked: a handler that does not catch it answers 503. Its text is for the log alone."""
+
+    def __init__(self, explanation: str) -> None:
+        HTTPError.__init__(self, 503, "busy, try again later", {"Retry-After": "1"})
+        self.args = (explanation,)
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class CannotConnect(ConnectionLost, _Unavailable):
     codes: ClassVar[tuple[str, ...]] = ("08001", "08004", "3D000")
 
 
-class TooManyConnections(ConnectionLost):
+class TooManyConnections(ConnectionLost, _Unavailable):
     codes: ClassVar[tuple[str, ...]] = ("53300",)
 
 

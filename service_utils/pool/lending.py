@@ -86,6 +86,8 @@ class Lending(Generic[T]):
         try:
             slot = self._idle.pop()
         except IndexError:
+            slot = None  # what goes wrong from here on is not the context of that
+        if slot is None:
             return self._acquire_slowly(None, timeout)
         now = monotonic()
         if now >= slot.due:

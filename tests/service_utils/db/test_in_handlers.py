@@ -15,6 +15,7 @@ import evpy
 from service_utils.db import connect
 
 db = connect(os.environ["TEST_DB"], size=2, timeout=0.3)
+nowhere = connect("postgresql://ann:s3cret@127.0.0.1:1/shop")
 handle = evpy.Router()
 kept = []
 ENDLESS = "with recursive n(x) as (select 1 union all select x + 1 from n) select count(*) from n"
@@ -36,6 +37,11 @@ def forget(request):
 def count(request):
     seen = db.statistics()
     return {"items": db.value("select count(*) from item"), "lost": seen.lost, "open": sum(not tx.over for tx in kept)}
+
+
+@handle.get("/down")
+def down(request):
+    return nowhere.value("select 1")
 
 
 @handle.get("/hold")
@@ -77,6 +83,15 @@ def test_who_finds_no_connection_answers_503(server: Server) -> None:
     assert refused.header("retry-after") == "1"
     assert b"main.py" not in refused.body
     assert server.get("/count").status == 200
+
+
+def test_a_database_that_is_down_is_503_and_no_riddle_in_the_log(server: Server) -> None:
+    answer = server.get("/down")
+    assert (answer.status, answer.header("retry-after")) == (503, "1")
+    assert b"127.0.0.1" not in answer.body
+    server.wait_until(lambda: "Connection refused" in server.log, "it is in the log")
+    assert "s3cret" not in server.log
+    assert "IndexError" not in server.log
 
 
 def test_a_deadline_ends_the_statement(server: Server) -> None:

@@ -34,6 +34,25 @@ def test_edges() -> None:
             CHEAP.verify(nothing, "plain")
 
 
+def test_a_user_that_does_not_exist_costs_as_much(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One verification, of a hash that is kept; it is not made anew each time, which would take twice as long."""
+    passwords = Passwords(time=1, memory=64, lanes=1)
+    calls: list[str] = []
+    for name in ("hash", "verify"):
+        method = getattr(type(passwords._hasher), name)
+        monkeypatch.setattr(
+            type(passwords._hasher), name, lambda *a, _m=method, _n=name, **k: (calls.append(_n), _m(*a, **k))[1]
+        )
+    kept = passwords.hash("x")
+    passwords.verify(None, "x")
+    calls.clear()
+    assert not passwords.verify(None, "x")
+    unknown = calls.copy()
+    calls.clear()
+    assert not passwords.verify(kept, "y")
+    assert unknown == calls == ["verify"]
+
+
 def test_the_hub_goes_on() -> None:
     """While hashes are made, another greenlet has its turns; and no more are made at a time than was said."""
     running = most = 0
