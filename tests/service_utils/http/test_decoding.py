@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service_utils.http.decoding import decode
+from service_utils.http.decoding import MAX_WINDOW, decode
 from service_utils.http.errors import ProtocolError
 
 if sys.version_info >= (3, 14):
@@ -59,3 +59,15 @@ def test_nothing_is_nothing() -> None:
         assert list(decode(iter([]), coding)) == []
     with pytest.raises(ProtocolError, match="encoded as 'x', which was not asked for"):
         decode(iter([]), "gzip, x")
+
+
+def test_windows_have_a_limit() -> None:
+    """What a zstd frame wants to have kept in memory while it is read; RFC 9659."""
+    for log, fits in ((MAX_WINDOW, True), (MAX_WINDOW + 1, False)):
+        compressor = zstd.ZstdCompressor(options={zstd.CompressionParameter.window_log: log})
+        data = compressor.compress(b"x" * 100_000) + compressor.compress(b"y" * 100_000) + compressor.flush()
+        if fits:
+            assert sum(map(len, decode(iter([data]), "zstd"))) == 200_000
+        else:
+            with pytest.raises(ProtocolError):
+                list(decode(iter([data]), "zstd"))
