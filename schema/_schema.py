@@ -399,11 +399,11 @@ class Schema:
         except LimitExceeded:
             raise
         except ValidationError as error:
-            from schema.json.natural import json_path
+            from schema.json.natural import JsonPaths
 
+            paths = JsonPaths(self.plan, value)
             problems = [
-                replace(p, path=json_path(self.plan, value, p.path) if p.path.startswith("/") else p.path, line=None)
-                for p in error.errors
+                replace(p, path=paths.of(p.path) if p.path.startswith("/") else p.path, line=None) for p in error.errors
             ]
             raise ValidationError(problems, more=error.more) from None
 

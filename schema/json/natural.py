@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import datetime as dt
 import functools
-import itertools
 import re
 from collections.abc import Callable, Iterator, Mapping
 from decimal import Decimal
@@ -38,7 +37,7 @@ from schema.values.spelt import spelling
 if TYPE_CHECKING:
     from schema.codegen.plan import Class, Plan
 
-__all__ = ["Natural", "json_path"]
+__all__ = ["JsonPaths", "Natural"]
 
 _WHITE = " \t\n\r"
 _DIGITS = re.compile(r"[+-]?\d+", re.ASCII)
@@ -220,29 +219,42 @@ def _problem(message: str, piece: str = "", first: int | None = None) -> Problem
 _STEP = re.compile(r"(@?[^\[]+)(?:\[(\d+)\])?")
 
 
-def json_path(plan: Plan, value: Any, path: str) -> str:
-    """``items.item[2].qty`` for ``/order/items/item[3]/qty`` in an object that was written as this XML."""
-    steps = [m for step in path.split("/")[2:] if (m := _STEP.fullmatch(step))]
-    by_name = {c.name: c for c in plan.classes}
-    parts: list[str] = []
-    for number, step in enumerate(steps):
-        made = by_name.get(type(value).__name__)
-        found = _member(made, value, step[1], int(step[2] or 1)) if made is not None else None
-        if found is None:  # an element or attribute that the object cannot have; beyond a wildcard
-            parts += [rest[0] for rest in steps[number:]]
-            break
-        parts.append(found[0])
-        value = found[1]
-    return ".".join(parts)
+class JsonPaths:
+    """Tells the paths of JSON for those of XML, in an object that was written as this XML. The children of each object
+    on the way are looked at once, however many paths lead through it.
+    """
 
+    def __init__(self, plan: Plan, value: Any) -> None:
+        self._classes = {c.name: c for c in plan.classes}
+        self._value = value
+        self._known: dict[int, dict[str, list[tuple[str, Any]]]] = {}  # by id: children by local name
 
-def _member(made: Class, value: Any, name: str, number: int) -> tuple[str, Any] | None:
-    """The path and the value of an attribute, or of the ``number``th child element with this local name."""
-    if name.startswith("@"):
-        return next(((f.json, None) for f in made.fields if f.kind == "attribute" and f.json == name), None)
-    among = (found for local, *found in _children(made, value) if local == name)
-    path, child = next(itertools.islice(among, number - 1, None), (None, None))
-    return None if path is None else (path, child)
+    def of(self, path: str) -> str:
+        """``items.item[2].qty`` for ``/order/items/item[3]/qty``."""
+        steps = [m for step in path.split("/")[2:] if (m := _STEP.fullmatch(step))]
+        parts: list[str] = []
+        value = self._value
+        for number, step in enumerate(steps):
+            made = self._classes.get(type(value).__name__)
+            found = self._member(made, value, step[1], int(step[2] or 1)) if made is not None else None
+            if found is None:  # an element or attribute that the object cannot have; beyond a wildcard
+                parts += [rest[0] for rest in steps[number:]]
+                break
+            parts.append(found[0])
+            value = found[1]
+        return ".".join(parts)
+
+    def _member(self, made: Class, value: Any, name: str, number: int) -> tuple[str, Any] | None:
+        """The path and the value of an attribute, or of the ``number``th child element with this local name."""
+        if name.startswith("@"):
+            return next(((f.json, None) for f in made.fields if f.kind == "attribute" and f.json == name), None)
+        known = self._known.get(id(value))
+        if known is None:
+            known = self._known[id(value)] = {}
+            for local, path, child in _children(made, value):
+                known.setdefault(local, []).append((path, child))
+        among = known.get(name, ())
+        return among[number - 1] if number <= len(among) else None
 
 
 def _children(made: Class, value: Any) -> Iterator[tuple[str, str, Any]]:

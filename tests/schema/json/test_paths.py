@@ -56,3 +56,21 @@ def test_paths(data: Any, path: str, lua: str | None) -> None:
         with pytest.raises(schema.ValidationError) as caught:
             S.from_json(text, mapping="lua_schema")
         assert [p.path for p in caught.value.errors] == [lua]
+
+
+def test_children_are_looked_at_once_for_all_paths(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not once for each: with thousands of items and a hundred faults that took seconds."""
+    from schema.json import natural
+
+    looked: list[object] = []
+    children = natural._children
+
+    def counted(made: Any, value: Any) -> Any:
+        looked.append(value)
+        return children(made, value)
+
+    monkeypatch.setattr(natural, "_children", counted)
+    with pytest.raises(schema.ValidationError) as caught:
+        S.from_json(json.dumps({"choice": [{"a": 1 if n < 50 else 10} for n in range(100)]}))
+    assert [problem.path for problem in caught.value.errors] == [f"choice[{n}].a" for n in range(50, 100)]
+    assert sum(type(value).__name__ == "R" for value in looked) <= 1
