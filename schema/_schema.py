@@ -294,7 +294,9 @@ class Schema:
         for mark, declaration in unit["DECLARATIONS"]:
             if mark in body:
                 declared += declaration
-        start, _, end = body.partition("\0")
+        start, mark, end = body.partition("\0")
+        if ">" in start:  # a root of any type, which declares for itself; a NUL further on is a character of the text
+            start, declared, end = start + mark + end, "", ""
         rest(len(body))
         return f"<?xml version='1.0' encoding='UTF-8'?>\n{start}{declared}{end}".encode(errors="surrogatepass")
 

@@ -197,3 +197,13 @@ def test_an_object_of_a_wrong_type_cannot_leave() -> None:
     with pytest.raises(schema.ValidationError) as caught:
         s.to_xml(value)
     assert caught.value.errors[0].path == "/r/a"
+
+
+def test_a_root_of_any_type() -> None:
+    s = load(b'<xs:element name="r"/><xs:element name="other" type="xs:int"/>')
+    data = b'<t:r xmlns:t="urn:t" a="1">text<b xmlns="urn:b">x</b></t:r>'
+    value = s.from_xml(data)
+    assert s.from_xml(s.to_xml(value, root="r")) == value == s.from_json(s.to_json(value, root="r"), root="r")
+    value.content[0] = "a\0b"
+    with pytest.raises(schema.ValidationError, match="not-well-formed"):
+        s.to_xml(value, root="r")
