@@ -53,8 +53,8 @@ def test_it_breaks_anywhere(url: str, wire: Wire, hub: bool) -> None:
                     except DatabaseError:
                         assert how == "noise", how
                         broken += 1
-                    else:  # it was cut behind the answer
-                        assert rows == [(n + i,) for i in range(1, ROWS + 1)]
+                    else:  # it was cut behind the answer; noise may look like a part of it
+                        assert how == "noise" or rows == [(n + i,) for i in range(1, ROWS + 1)]
                 wire.breaks = None
                 n = rng.randrange(10**6)
                 for _ in range(2):

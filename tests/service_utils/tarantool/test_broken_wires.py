@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
+import gevent
 import pytest
 from flows import PATIENCE, in_thread
 from wires import WAYS, Wire
@@ -28,7 +29,7 @@ def wire(server: Any) -> Iterator[Wire]:
 @pytest.mark.parametrize("hub", [True, False])
 def test_it_breaks_anywhere(server: Any, make: Callable[..., Tarantool], wire: Wire, hub: bool) -> None:
     url = server.url.replace(f":{urlsplit(server.url).port}", f":{wire.port}")
-    client = make(url, size=2, timeout=0.2, connect_timeout=0.2)
+    client = make(url, size=2, timeout=PATIENCE, connect_timeout=PATIENCE)
 
     def ask(n: int) -> None:
         expected = [n + i for i in range(1, 301)]
@@ -39,13 +40,17 @@ def test_it_breaks_anywhere(server: Any, make: Callable[..., Tarantool], wire: W
         ask(0)
         broken = 0
         for how in WAYS * 8:
+            if how == "silence" and not hub:
+                continue  # a plain thread waits as long as it is told to
             wire.breaks = how, rng.choice([0, 1, 5, rng.randrange(1500)])
             try:
-                ask(rng.randrange(10**6))
+                with gevent.Timeout(0.05, False) if how == "silence" else contextlib.nullcontext():
+                    ask(rng.randrange(10**6))
             except (ConnectionLost, StatementTimeout):
                 broken += 1
-            except DatabaseError:
-                assert how == "noise", how
+            except (DatabaseError, AssertionError):
+                if how != "noise":  # which may look like a part of the answer
+                    raise
                 broken += 1
             wire.breaks = None
             for _ in range(2):
