@@ -49,6 +49,7 @@ _LASTING = re.compile(
     r"|select\b.*\bget_lock\s*\(|select\b.*:=)",
     re.IGNORECASE | re.DOTALL,
 )
+_LOCAL = ("localhost", "127.0.0.1", "::1")
 _TLS = ("disable", "prefer", "require", "verify-ca", "verify-full")
 
 
@@ -223,6 +224,19 @@ class MysqlSession(Session):
             tell(self.connector.kill, self._place, connection.server_thread_id[0], self._port)
 
 
+class _Connection(pymysql.Connection):  # type: ignore[type-arg, misc, unused-ignore]
+    """One that sends no password in clear text, whatever the server (or whoever is on the way) asks for."""
+
+    def _process_auth(self, plugin_name: bytes, auth_packet: Any, handler: Any = None) -> Any:
+        if plugin_name in (b"mysql_clear_password", b"dialog"):
+            connection: Any = self
+            if not connection._secure and not (connection.host.startswith("/") or connection.host in _LOCAL):
+                raise pymysql.OperationalError(
+                    1045, f"{connection.host} asks for the password in clear text, and there is no TLS: use sslmode="
+                )
+        return super()._process_auth(plugin_name, auth_packet, handler)  # type: ignore[misc, unused-ignore]
+
+
 class MysqlConnector(SessionConnector):
     dialect = "mysql"
 
@@ -250,7 +264,7 @@ class MysqlConnector(SessionConnector):
 
     def _open(self, host: str, port: int, timeout: float) -> Any:
         tls_mode = "disable" if host.startswith("/") else self._tls_mode
-        connection: Any = pymysql.Connection(host=host, port=port, **self._arguments)
+        connection: Any = _Connection(host=host, port=port, **self._arguments)
         if tls_mode != "disable":  # the driver would load all certificates anew for each connection
             connection.ssl, connection.ctx = True, self._tls
             connection._ssl_required = tls_mode != "prefer"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime
 import decimal
+import socket
+import threading
 import uuid
 from typing import Any
 
@@ -157,3 +159,31 @@ def test_tls(server: Any, url: str) -> None:
             assert in_thread(lambda db=db: db.value("select 1"), hub=True).result(PATIENCE) == 1  # type: ignore[misc]
     with connect(f"{url}?sslmode=verify-full") as db, pytest.raises(CannotConnect, match="certificate verify failed"):
         db.query("select 1")
+
+
+def test_no_password_in_clear_text(engine: str) -> None:
+    """A server, or whoever is on the way and says that there is no TLS, asks for it."""
+    heard: list[bytes] = []
+
+    def packet(number: int, data: bytes) -> bytes:
+        return len(data).to_bytes(3, "little") + bytes([number]) + data
+
+    def ask(listener: socket.socket) -> None:
+        with listener.accept()[0] as connection:
+            low, high = 0xF7FF & ~0x0800, 0x000F  # all but TLS
+            greeting = b"\x0a8.0.0\0" + bytes(4) + b"saltsalt\0" + low.to_bytes(2, "little") + b"\x21\x02\0"
+            greeting += high.to_bytes(2, "little") + b"\x15" + bytes(10) + b"saltsaltsalt\0mysql_native_password\0"
+            connection.sendall(packet(0, greeting))
+            heard.append(connection.recv(10_000))
+            connection.sendall(packet(2, b"\xfemysql_clear_password\0"))
+            heard.append(connection.recv(10_000))
+
+    with socket.create_server(("127.0.0.2", 0)) as listener:
+        thread = threading.Thread(target=ask, args=(listener,))
+        thread.start()
+        refused = pytest.raises(AuthenticationFailed, match="clear text")
+        with connect(f"mysql://ann:s3cret@127.0.0.2:{listener.getsockname()[1]}/x") as db, refused:
+            db.query("select 1")
+        thread.join(PATIENCE)
+    assert b"ann" in heard[0]
+    assert b"s3cret" not in b"".join(heard)
