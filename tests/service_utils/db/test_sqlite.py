@@ -16,6 +16,7 @@ import pytest
 from flows import PATIENCE, in_thread
 from forks import ended_well, in_child
 
+from evpy.errors import DeadlineExceeded
 from service_utils.db import Database, connect
 from service_utils.db.errors import CannotConnect, LockTimeout, ReadOnlyViolation, StatementTimeout
 
@@ -64,6 +65,13 @@ def test_a_kill_ends_the_statement_and_the_connection(db: Database) -> None:
     long.kill(timeout=PATIENCE)
     assert long.dead
     assert db.statistics().discarded == 1
+    assert db.value("select 1") == 1
+
+
+def test_a_deadline_that_is_an_exception_ends_the_connection_too(db: Database) -> None:
+    with pytest.raises(DeadlineExceeded), gevent.Timeout(0.05, DeadlineExceeded()):
+        db.value("with recursive n(x) as (select 1 union all select x + 1 from n) select count(*) from n")
+    assert (db.statistics().discarded, db.statistics().idle) == (1, 0)
     assert db.value("select 1") == 1
 
 

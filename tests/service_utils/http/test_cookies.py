@@ -27,6 +27,7 @@ def kept(url: str, *values: str) -> CookieJar:
         ("http://a.example.com/", "a=1; Domain=example.com", "http://b.example.com/", True),
         ("http://a.example.com/", "a=1; Domain=b.example.com", "http://b.example.com/", False),
         ("http://example.com/", "a=1; Domain=com", "http://other.com/", False),
+        ("http://shop.co.uk/", "a=1; Domain=co.uk", "http://other.co.uk/", False),
         ("http://10.0.0.1/", "a=1", "http://10.0.0.1/", True),
         ("http://10.0.0.1/", "a=1; Domain=0.0.1", "http://20.0.0.1/", False),
         ("http://10.0.0.1/", "a=1; Domain=0.0.1", "http://10.0.0.1/", False),
