@@ -93,15 +93,18 @@ def test_a_short_wait_after_a_long_one_ends_in_time_and_the_other_way_round(
 def test_nothing_that_was_left_behind_keeps_a_hub_from_ending(pair: tuple[socket.socket, socket.socket]) -> None:
     ours, theirs = pair
     waits = Waits(ours.fileno())
+    theirs.send(b"x")
 
-    def wait() -> int:
-        theirs.send(b"x")
-        return waits.wait(READ, PATIENCE)
+    def in_a_hub_of_its_own() -> tuple[int, bool, int]:
+        try:
+            found = gevent.spawn(waits.wait, READ, PATIENCE).get()
+            ended = gevent.get_hub().join(PATIENCE / 4)  # there is nothing left that it would have to wait for
+            ours.recv(1)
+            return found, ended, gevent.spawn(waits.wait, READ, 0.005).get()  # and it still serves
+        finally:
+            gevent.get_hub().destroy(destroy_loop=True)
 
-    assert gevent.spawn(wait).get() == READ
-    assert gevent.get_hub().join(PATIENCE)  # nothing is left that it would have to wait for
-    ours.recv(1)
-    assert gevent.spawn(waits.wait, READ, 0.005).get() == 0, "and it still serves"
+    assert in_thread(in_a_hub_of_its_own).result(PATIENCE) == (READ, True, 0)
     waits.close()
 
 
