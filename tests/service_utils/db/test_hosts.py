@@ -62,6 +62,13 @@ class Pair:
             for text in texts:
                 admin.execute(text) if self.engine == "postgresql" else admin.query(text)
 
+    def replicate(self) -> None:
+        """Returns when the standby has what was written."""
+        if self.engine == "postgresql":
+            with self.primary.admin() as one, self.replica.admin() as other:
+                (written,) = one.execute("select pg_current_wal_lsn()").fetchone()
+                until(lambda: other.execute("select pg_last_wal_replay_lsn() >= %s", [written]).fetchone()[0])
+
     def demote(self) -> None:
         """The primary goes on, but nothing may be written to it."""
         if self.engine == "postgresql":
@@ -246,6 +253,7 @@ def test_a_primary_that_is_one_no_more(fresh_pair: Pair, in_block: bool) -> None
             return port_of(db)
 
         assert write() == pair.primary.port
+        pair.replicate()
         leases = [db.pool.acquire() for _ in range(3)]
         for lease in leases:
             lease.release()
