@@ -1,14 +1,17 @@
 """Flows of control for tests: plain threads, threads with a gevent hub, and ways to know that something sleeps."""
 
+import os
+import signal
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
+from pathlib import Path
 from typing import TypeVar
 
 import gevent
 
-__all__ = ["PATIENCE", "in_thread", "until"]
+__all__ = ["PATIENCE", "freeze", "in_thread", "until"]
 
 T = TypeVar("T")
 PATIENCE = 20.0  # seconds; used up only when something that must happen does not
@@ -39,3 +42,10 @@ def until(condition: Callable[[], object]) -> None:
     while not condition():
         assert time.monotonic() < deadline, "it never came to that"
         time.sleep(0.0005)
+
+
+def freeze(pid: int) -> None:
+    """Stops a process, until SIGCONT; returns when none of its threads runs any more, which takes a moment."""
+    os.kill(pid, signal.SIGSTOP)
+    tasks = Path(f"/proc/{pid}/task")
+    until(lambda: all((task / "stat").read_text().rpartition(")")[2].split()[0] == "T" for task in tasks.iterdir()))

@@ -15,7 +15,7 @@ from typing import Any
 import gevent
 import pytest
 from certificates import self_signed
-from flows import PATIENCE, in_thread, until
+from flows import PATIENCE, freeze, in_thread, until
 from gevent.event import Event
 
 from service_utils.db import Database, connect
@@ -151,7 +151,7 @@ def test_who_is_killed_does_not_wait_for_a_server_that_is_stuck(db: Database, ac
     with gevent.Timeout(PATIENCE):
         while len(begun) < 2:
             gevent.sleep(0.001)
-    os.kill(begun[0], signal.SIGSTOP)
+    freeze(begun[0])
     try:
         if act is copy_endlessly:  # until it cannot send any more
             gevent.sleep(0.2)

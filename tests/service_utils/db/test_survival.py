@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 import gevent
 import pytest
-from flows import PATIENCE, in_thread, until
+from flows import PATIENCE, freeze, in_thread, until
 from forks import ended_well, in_child
 
 from evpy.errors import DeadlineExceeded
@@ -131,7 +131,7 @@ def test_a_server_that_falls_silent(server: Any, url: str, monkeypatch: pytest.M
             frozen = server.process.pid
         else:
             frozen = db.value("select pg_backend_pid()")
-        os.kill(frozen, signal.SIGSTOP)
+        freeze(frozen)
         try:
             with pytest.raises(StatementTimeout, match="said nothing"):
                 gevent.spawn(db.value, "select 2").get()

@@ -19,7 +19,7 @@ import gevent
 import pytest
 import redis
 import servers
-from flows import PATIENCE, in_thread, until
+from flows import PATIENCE, freeze, in_thread, until
 from forks import ended_well, in_child
 from serving import free_port
 
@@ -210,7 +210,7 @@ def test_server_restarted(client: Redis, server: Any) -> None:
 def test_server_that_does_not_answer(make: Make, server: Any) -> None:
     client = make(timeout=0.1)
     client.ping()
-    server.process.send_signal(signal.SIGSTOP)
+    freeze(server.process.pid)
     try:
         with pytest.raises(redis.TimeoutError):
             gevent.spawn(client.incr, "a").get()
