@@ -29,11 +29,32 @@ _native_waitpid: Callable[[int, int], tuple[int, int]] = monkey.get_original("os
 _native_close: Callable[[int], None] = monkey.get_original("os", "close")
 _watchers: dict[int, list[Child]] = {}  # by process id: those that wait for its end
 _anybody: list[AnyChild] = []
-_finished: dict[int, Any] = vars(gevent.os)["_watched_children"]
 # Between the reaping of a child and the telling of all who wait for it nobody else may look: it would find neither the
 # child nor how it has ended. Of threads, and held for no switch.
 _telling: Any = monkey.get_original("_thread", "allocate_lock")()
 os.register_at_fork(after_in_child=_telling._at_fork_reinit)
+
+
+class _Finished(dict[int, Any]):
+    """The watched children of gevent.os, which knows of one thread only: a watcher, or how the child has ended."""
+
+    def __init__(self) -> None:
+        self.told: set[int] = set()  # of these ``os.waitpid(-1)`` has told already, or somebody who asked for one
+
+    def __setitem__(self, pid: int, child: Any) -> None:
+        if pid in self.told and isinstance(child, tuple):
+            self.pop(pid, None)  # not even for the moment that the watcher's callback takes: another thread may look
+        else:
+            super().__setitem__(pid, child)
+
+    def __delitem__(self, pid: int) -> None:
+        self.pop(pid, None)  # another thread may have been quicker
+
+    def items(self) -> Any:
+        return tuple(super().items())  # other threads add and remove while gevent goes through them
+
+
+_finished = _Finished()
 
 
 class _Watcher:
@@ -114,10 +135,18 @@ class Child(_Watcher):
         return self._reaped or _reap(self.pid)
 
     def _look(self, callback: Callable[..., Any], args: tuple[Any, ...]) -> None:
-        wanted = self.pid in _finished  # and not asked for on another thread meanwhile
-        super()._look(callback, args)
-        if self._told or not wanted:  # the callback has put it among those that os.waitpid(-1) may yet tell of
-            _finished.pop(self.pid, None)
+        if not self._has_ended():
+            return
+        self._source.stop()
+        # gevent's callback puts it among those that os.waitpid(-1) may yet tell of.
+        if not self._told and self.pid in _finished:
+            callback(*args)
+            return
+        _finished.told.add(self.pid)
+        try:
+            callback(*args)
+        finally:
+            _finished.told.discard(self.pid)
 
 
 class AnyChild(_Watcher):
@@ -197,4 +226,5 @@ def see_children_everywhere() -> None:
     if get_hub_if_exists() is None:
         settings: Any = config
         settings.loop = Loop
+        vars(gevent.os)["_watched_children"] = _finished
         os.wait = wait

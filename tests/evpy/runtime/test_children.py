@@ -11,7 +11,7 @@ import pytest
 LIMIT = 60  # seconds
 PRELUDE = """
 import os, signal, subprocess, sys
-import evpy, gevent
+import evpy, gevent, gevent.os
 
 def anywhere(function):
     return function(), evpy.run_on_any(function).result()
@@ -81,6 +81,24 @@ print(anywhere(alone))""",
     return os.wait() == (pid, 5 << 8)
 print(anywhere(spawned))""",
         "(True, True)",
+    ),
+    "one that was waited for is not told of again": (
+        """def told_once():
+    again = []
+    def ended(watcher):  # gevent has it among the ended ones until this is done
+        try:
+            again.append(os.waitpid(-1, os.WNOHANG))
+        except ChildProcessError as error:
+            again.append(error.strerror)
+    pid = gevent.os.fork_and_watch(ended)
+    if pid == 0:
+        os._exit(5)
+    first = os.wait()
+    while not again:
+        gevent.sleep(0.001)
+    return first == (pid, 5 << 8), again
+print(anywhere(told_once))""",
+        "((True, ['No child processes']), (True, ['No child processes']))",
     ),
     "waited for on another thread than it was started on": (
         """def start():
