@@ -58,7 +58,7 @@ def test_without_hub():
 
 
 def test_what_is_left_behind_is_named(pytester: pytest.Pytester) -> None:
-    pytester.makeconftest(Path(__file__).with_name("conftest.py").read_text().replace("GRACE = 3.0", "GRACE = 0.3"))
+    pytester.makeconftest(Path(__file__).with_name("conftest.py").read_text().replace("GRACE = 20.0", "GRACE = 1.0"))
     pytester.makeini("[pytest]\nmarkers = leaves_behind")
     pytester.makepyfile(INNER)
     result = pytester.runpytest_subprocess("-p", "no:cacheprovider")

@@ -14,7 +14,7 @@ import gevent
 __all__ = ["PATIENCE", "freeze", "in_thread", "until"]
 
 T = TypeVar("T")
-PATIENCE = 20.0  # seconds; used up only when something that must happen does not
+PATIENCE = 30.0  # seconds; used up only when something that must happen does not
 
 
 def in_thread(function: Callable[[], T], *, hub: bool = False) -> "Future[T]":

@@ -8,7 +8,7 @@ import socket
 from dataclasses import dataclass
 from typing import Any, Self
 
-PATIENCE = 20.0  # seconds; a test that waits longer has found a hang
+PATIENCE = 30.0  # seconds; a test that waits longer has found a hang
 
 
 @dataclass

@@ -35,11 +35,15 @@ def descriptors(pid: int) -> int:
 
 
 def connections(pid: int) -> int:
-    """How many TCP connections a process has open."""
-    lines = Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]
-    inodes = {fields[9] for fields in map(str.split, lines) if fields[3] != "0A"}  # 0A: a listening socket
-    links = (_link(path) for path in Path(f"/proc/{pid}/fd").iterdir())
-    return sum(link.startswith("socket:[") and link[8:-1] in inodes for link in links)
+    """How many connections a process has open, those included that have been reset and not been looked at yet."""
+    sockets = {link[8:-1] for path in Path(f"/proc/{pid}/fd").iterdir() if (link := _link(path)).startswith("socket:[")}
+    for line in Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]:
+        fields = line.split()
+        if fields[3] == "0A":  # it listens
+            sockets.discard(fields[9])
+    for line in Path(f"/proc/{pid}/net/unix").read_text().splitlines()[1:]:  # the log, and what processes talk over
+        sockets.discard(line.split()[6])
+    return len(sockets)
 
 
 class Inside:

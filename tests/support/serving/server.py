@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import select
 import signal
 import subprocess
 import sys
@@ -46,9 +47,11 @@ class Server:
         self.wait_ready = ready
         self.options = options
         self.env = env
-        self.log = ""
+        self._log = ""
+        self._begun_line = b""
+        self._log_ended = False
         self._log_lock = threading.Condition()
-        self.process: subprocess.Popen[str] | None = None
+        self.process: subprocess.Popen[bytes] | None = None
 
     @property
     def pid(self) -> int:
@@ -72,8 +75,6 @@ class Server:
             self.command(),
             stderr=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
-            text=True,
-            errors="replace",
             env={**os.environ, **(self.env or {})},
         )
         self._reader = threading.Thread(target=self._read_log, daemon=True)
@@ -81,15 +82,36 @@ class Server:
         if self.wait_ready:
             self.wait_log(r"\bready\b")
 
+    @property
+    def log(self) -> str:
+        """Everything that the server has logged until now, whether our thread has come round to it or not."""
+        with self._log_lock:
+            self._take_log()
+            return self._log
+
     def _read_log(self) -> None:
         assert self.process is not None
         assert self.process.stderr is not None
-        for line in self.process.stderr:
+        os.set_blocking(self.process.stderr.fileno(), False)
+        arrives = select.poll()
+        arrives.register(self.process.stderr, select.POLLIN)
+        while not self._log_ended:
+            arrives.poll(1000)
             with self._log_lock:
-                self.log += line
+                self._take_log()
+
+    def _take_log(self) -> None:
+        """Takes the whole lines that have arrived. For the holder of the lock."""
+        if self.process is None or self._log_ended:
+            return
+        assert self.process.stderr is not None
+        with contextlib.suppress(BlockingIOError):
+            while data := os.read(self.process.stderr.fileno(), 1 << 16):
+                lines, end, self._begun_line = (self._begun_line + data).rpartition(b"\n")
+                self._log += (lines + end).decode(errors="replace")
                 self._log_lock.notify_all()
-        with self._log_lock:
-            self.log += "\n[end of log]\n"
+            self._log += self._begun_line.decode(errors="replace") + "\n[end of log]\n"
+            self._log_ended = True
             self._log_lock.notify_all()
 
     def wait_log(self, pattern: str, count: int = 1, timeout: float = PATIENCE) -> list[str]:
@@ -100,7 +122,7 @@ class Server:
                 found = [m.group(0) for m in re.finditer(pattern, self.log)]
                 if len(found) >= count:
                     return found
-                if "[end of log]" in self.log or not self._log_lock.wait(deadline - time.monotonic()):
+                if self._log_ended or not self._log_lock.wait(deadline - time.monotonic()):
                     raise AssertionError(f"no {count} x {pattern!r} in the log:\n{self.log}")
 
     def wait_until(self, true: Callable[[], object], what: str, timeout: float = PATIENCE) -> None:
@@ -131,9 +153,11 @@ class Server:
                     os.kill(pid, signal.SIGKILL)
             self.process.wait()
             code = "a hang"  # type: ignore[assignment]
-        self._reader.join(5)
-        assert self.process.stderr is not None
-        self.process.stderr.close()
+        self._reader.join(5)  # it goes on when somebody has inherited the log
+        with self._log_lock:
+            self._log_ended = True
+            assert self.process.stderr is not None
+            self.process.stderr.close()
         self.folder.cleanup()
         if check and self.exit_code is not None:
             assert code == self.exit_code, f"evserver ended with {code}:\n{self.log}"
@@ -168,6 +192,14 @@ def _cmdline(pid: int) -> str:
 
 
 def children(pid: int) -> list[int]:
+    """The kernel may leave out a living one while another one ends (proc(5)): looks until it is told the same twice."""
+    last, found = None, _children_once(pid)
+    while found != last:
+        last, found = found, _children_once(pid)
+    return found
+
+
+def _children_once(pid: int) -> list[int]:
     found = []
     with contextlib.suppress(OSError):
         for task in Path(f"/proc/{pid}/task").iterdir():
