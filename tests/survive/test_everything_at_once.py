@@ -43,7 +43,7 @@ def test_everything_at_once(options: tuple[str, ...]) -> None:
     with Server(APP, "-w", str(WORKERS), "--max-body", "64M", *options) as server, Inside(server.pid) as inside:
         with Hammer(server.port, MIX, connections=24, depth=2) as hammer:
             end = time.monotonic() + SECONDS
-            while time.monotonic() < end:
+            while time.monotonic() < end or not all(happened.values()):
                 what = chance.choices(list(happened), (4, 2, 1, 20))[0]
                 if what == "left":
                     leave(server, chance)
@@ -60,7 +60,6 @@ def test_everything_at_once(options: tuple[str, ...]) -> None:
                 happened[what] += 1
                 time.sleep(0.02)
             report = hammer.stop()
-        assert min(happened.values()) > 0, happened
         assert report.total("wrong") + report.total("timeout") == 0, report.first_error
         assert {status for _, status in report.statuses()} <= {502}, report.first_error
         server.wait_until(lambda: len(inside.ready_workers()) == WORKERS, "all workers serve again", 60.0)

@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import time
+from pathlib import Path
 
 import pytest
 from hammer import APP, LONG, MIX, Hammer
@@ -52,15 +53,27 @@ def test_the_gateway_is_killed_under_load() -> None:
             assert max(pauses) < 1.0
 
 
-def test_what_a_dead_gateway_was_doing_comes_to_rest() -> None:
+HOLDING = """
+import os
+
+handle_others = handle
+
+def handle(request):
+    while request.raw_path == "/hold" and not os.path.exists(os.environ["EVPY_TEST_FOLDER"] + "/enough"):
+        gevent.sleep(0.01)
+    return handle_others(request) if request.raw_path != "/hold" else "held"
+"""
+
+
+def test_what_a_dead_gateway_was_doing_comes_to_rest(tmp_path: Path) -> None:
     """A handler that runs, one that writes to a client that does not read, an upload, a file on its way."""
     with (
-        Server(APP, "-w", "2", "--max-body", "64M") as server,
+        Server(APP + HOLDING, "-w", "2", "--max-body", "64M", env={"EVPY_TEST_FOLDER": str(tmp_path)}) as server,
         Inside(server.pid) as inside,
         contextlib.ExitStack() as stack,
     ):
         clients = [stack.enter_context(server.client()) for _ in range(4)]
-        clients[0].send(b"GET /sleep/00000001?n=3000 HTTP/1.1\r\nHost: x\r\n\r\n")
+        clients[0].send(b"GET /hold HTTP/1.1\r\nHost: x\r\n\r\n")
         clients[1].send(b"GET /stream/00000002?n=4000000 HTTP/1.1\r\nHost: x\r\n\r\n")
         clients[2].send(b"POST /upload/00000003 HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n" + b"x" * 90000)
         clients[3].socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
@@ -77,6 +90,7 @@ def test_what_a_dead_gateway_was_doing_comes_to_rest() -> None:
         server.wait_until(lambda: serves_again(server), "serving again")
         for client in clients:
             client.rest()
+        (tmp_path / "enough").touch()
         inside.wait_at_rest()
         assert inside.count("lost") == 4
         assert len(server.workers()) == 2

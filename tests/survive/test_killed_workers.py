@@ -4,6 +4,7 @@ twice (I1, I3).
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import signal
@@ -28,17 +29,17 @@ def test_workers_are_killed_under_load() -> None:
     with Server(APP, "-w", str(WORKERS)) as server, Inside(server.pid) as inside:
         with Hammer(server.port, MIX, connections=32) as hammer:
             end = time.monotonic() + SECONDS
-            while time.monotonic() < end:
+            while time.monotonic() < end or kills < 6:
                 # Only who serves is killed: a start takes longer than 100 ms, so that otherwise nobody ever would.
                 ready = [pid for pid in inside.ready_workers() if pid in server.workers()]
-                if ready:
-                    os.kill(chance.choice(ready), signal.SIGKILL)
-                    kills += 1
+                with contextlib.suppress(ProcessLookupError):  # nobody has noted the last one's end yet
+                    if ready:
+                        os.kill(chance.choice(ready), signal.SIGKILL)
+                        kills += 1
                 time.sleep(EVERY)
             report = hammer.stop()
         assert report.failures(("json", 502), ("echo", 502)) == []
         assert report.connects == 32, "a connection was lost, or closed"
-        assert kills > 5
         server.wait_until(lambda: len(inside.ready_workers()) == WORKERS, f"all {WORKERS} workers serve again")
         inside.wait_at_rest()
         counters = inside.counters()

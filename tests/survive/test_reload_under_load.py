@@ -39,14 +39,13 @@ def test_reload_in_a_loop_under_load() -> None:
         before, gateway = set(server.workers()), server.gateway()
         with Hammer(server.port, MIX, connections=16, depth=4) as hammer:
             end = time.monotonic() + SECONDS
-            while time.monotonic() < end:
+            while time.monotonic() < end or reloads < 3:
                 server.signal(signal.SIGHUP)
                 reloads += 1
                 server.wait_log("reload done", reloads)
             report = hammer.stop()
         assert report.failures() == []
         assert report.connects == 16, "a connection was lost, or closed"
-        assert reloads > 2
         server.wait_until(lambda: len(server.workers()) == 2, "the old workers are gone")
         assert not before & set(server.workers())
         assert server.gateway() == gateway

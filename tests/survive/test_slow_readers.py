@@ -23,11 +23,15 @@ WINDOW = 1 << 20
 # What the socket buffers of one connection may take, both ends together (tcp(7)): the last of "min default max".
 KERNEL = sum(int(Path(f"/proc/sys/net/ipv4/tcp_{end}mem").read_text().split()[2]) for end in "rw")
 SEND_TIMEOUT = 2.0  # seconds
+PAUSES, LIMIT = (2.0,) * 3, 5.0  # seconds: of a slow reader who takes longer than the limit, and a bit all the while
 PRODUCER = """
 import json
 import os
 
+import gevent.event
+
 produced = {"generators": 0, "pieces": 0, "ended": 0, "read": 0}
+enough = gevent.event.Event()
 handle_others = handle
 
 def endless():
@@ -50,8 +54,10 @@ def handle(request):
     if path == "/file":
         return Response.file(os.environ["EVPY_TEST_FILE"])
     if path == "/unread":
-        gevent.sleep(float(request.query["seconds"]))
+        enough.wait()
         return "not looked at"
+    if path == "/enough":
+        enough.set()
     if path == "/slowly":
         for piece in request.stream:
             produced["read"] += len(piece)
@@ -83,16 +89,17 @@ def memory(server: Server, inside: Inside) -> int:
 
 
 def stopped(server: Server, what: str) -> int:
-    """Waits until a number does not change for half a second; returns it."""
+    """Waits until a number does not change for half a second, in which everybody had many turns; returns it."""
     last = [-1, 0]
-    since = time.monotonic()
+    since, turns = time.monotonic(), 0
 
     def is_still() -> bool:
-        nonlocal since
+        nonlocal since, turns
         last[1] = produced(server)[what]
+        turns += 1
         if last[0] != last[1]:
-            last[0], since = last[1], time.monotonic()
-        return time.monotonic() - since > 0.5
+            last[0], since, turns = last[1], time.monotonic(), 0
+        return time.monotonic() - since > 0.5 and turns > 20
 
     server.wait_until(is_still, f"{what} stand still")
     return last[1]
@@ -123,8 +130,8 @@ def test_a_generator_stops_when_nobody_reads(server: Server) -> None:
             assert grown < CLIENTS * 2 * (WINDOW + 65536) + (16 << 20), f"{grown >> 20} MiB"
             server.wait_until(lambda: produced(server)["ended"] == CLIENTS, "every generator was closed")
             assert hammer.stop().failures() == []
-        assert inside.count("send_timeouts") == inside.count("aborted") == CLIENTS
         inside.wait_at_rest()
+        assert inside.count("send_timeouts") == inside.count("aborted") == CLIENTS
         assert produced(server)["pieces"] == pieces, "it never went on"
         print(f"{grown >> 20} MiB for {CLIENTS} silent clients")
 
@@ -149,18 +156,19 @@ def test_a_client_that_never_reads(server: Server, path: str) -> None:
         assert memory(server, inside) - before < 24 << 20, "what the handler made is gone with it"
 
 
-def test_a_slow_reader_gets_everything(server: Server) -> None:
+@pytest.mark.slow
+def test_a_slow_reader_gets_everything() -> None:
     """It reads little, now and then, with pauses shorter than the limit: no reason to give it up.
 
     What it takes is less than what makes a full socket writable again (a third of the kernel's buffer).
     """
-    with server.client() as client:
+    with Server(APP, "-w", "1", "--send-timeout", str(LIMIT)) as server, server.client() as client:
         client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
         client.send(b"GET /stream/0000000a?n=600000 HTTP/1.1\r\nHost: a\r\n\r\n")
         answer = client.head()
         begun = b""
-        for _ in range(4):
-            time.sleep(SEND_TIMEOUT * 0.6)  # the window is full by now
+        for pause in PAUSES:
+            time.sleep(pause)  # the window is full by now
             begun += client._exactly(150_000)
         client.buffer = begun + client.buffer
         assert client.body(answer) == b"".join(b"0000000a%08x\n" % k for k in range(600000))
@@ -183,12 +191,13 @@ def test_an_upload_that_nobody_reads(server: Server) -> None:
         before = memory(server, inside)
         clients = [stack.enter_context(server.client()) for _ in range(3)]
         for client in clients:
-            client.send(f"POST /unread?seconds=3 HTTP/1.1\r\nHost: a\r\nContent-Length: {total}\r\n\r\n".encode())
+            client.send(f"POST /unread HTTP/1.1\r\nHost: a\r\nContent-Length: {total}\r\n\r\n".encode())
         sent = [send_until_blocked(client, total) for client in clients]
         assert max(sent) < WINDOW + KERNEL, "the client must be stopped"
         grown = memory(server, inside) - before
         assert grown < 3 * 2 * (WINDOW + 65536) + (16 << 20), f"{grown >> 20} MiB for uploads that nobody reads"
         assert server.get("/hello/0000000b").body == b"hello 0000000b"
+        server.get("/enough")
         for client in clients:
             answer = client.answer()
             assert answer.body == b"not looked at"
