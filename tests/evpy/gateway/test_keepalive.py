@@ -21,7 +21,7 @@ def workers(request: pytest.FixtureRequest) -> str:
 
 
 def test_an_idle_connection_is_closed(workers: str) -> None:
-    with Server(APP, "-w", workers, "--keep-alive", "0.2") as server, server.client() as client:
+    with Server(APP, "-w", workers, "--keep-alive", "1.5") as server, server.client() as client:
         assert client.get("/1").header("connection") is None
         assert client.get("/2").body == b"/2"
         assert client.is_closed()

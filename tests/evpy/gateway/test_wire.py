@@ -44,12 +44,6 @@ def server(request: pytest.FixtureRequest) -> Iterator[Server]:
         workers,
         "--max-body",
         "1M",
-        "--header-timeout",
-        "2",
-        "--body-timeout",
-        "2",
-        "--keep-alive",
-        "5",
         "--max-body-at",
         "/count/large=3M",
         "--max-body-at",
@@ -351,8 +345,14 @@ def test_a_half_closing_client_gets_its_answer(server: Server) -> None:
         assert client.is_closed()
 
 
-def test_slow_heads_and_bodies_get_408(server: Server) -> None:
-    with Client(server.address) as head, Client(server.address) as body, Client(server.address) as streamed:
+@pytest.mark.parametrize("workers", ["0", "2"])
+def test_slow_heads_and_bodies_get_408(workers: str) -> None:
+    with (
+        Server(APP, "-w", workers, "--header-timeout", "1", "--body-timeout", "1") as server,
+        Client(server.address) as head,
+        Client(server.address) as body,
+        Client(server.address) as streamed,
+    ):
         head.send(b"GET / HTTP/1.1\r\nHo")
         body.send(request("POST / HTTP/1.1", "Host: a", "Content-Length: 3", body=b"a"))
         streamed.send(request("POST /count HTTP/1.1", "Host: a", "Content-Length: 100000", body=b"a"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import re
 import signal
@@ -39,7 +40,7 @@ def _next_entry(lines: list[str]) -> int:
 
 
 def counts(text: str) -> tuple[int, int]:
-    """Suspended and new greenlets; other tests may have left some to the garbage collector."""
+    """Suspended and new greenlets."""
     found = re.match(r"== process \d+: \d+ thread\(s\), (\d+) suspended and (\d+) new greenlet", text)
     assert found is not None
     return int(found[1]), int(found[2])
@@ -62,6 +63,7 @@ def test_greenlets_with_equal_stacks_share_an_entry():
 
     event = gevent.event.Event()
     gevent.sleep(0)  # let the hub be among the suspended in both dumps
+    gc.collect()  # what other tests have left
     before = counts(format_stacks())
     greenlets = [gevent.spawn(wait_here) for _ in range(7)]
     gevent.sleep(0)
@@ -143,6 +145,7 @@ def test_greenlets_that_have_no_hub_are_shown():
 
 def test_destroyed_hubs_are_not_shown():
     gevent.sleep(0)
+    gc.collect()  # what other tests have left
     before = counts(format_stacks())
     gone = gevent.get_hub()
     gone.destroy(destroy_loop=True)

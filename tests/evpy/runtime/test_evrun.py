@@ -105,7 +105,7 @@ SAME = {
         child = "import sys, time; print(time.sleep, 'gevent' in sys.modules)"
         print(subprocess.run([sys.executable, '-c', child], capture_output=True, text=True).stdout)
         """,
-    "killed by SIGINT": "import os, signal; os.kill(os.getpid(), signal.SIGINT); [i for i in range(10**9)]",
+    "killed by SIGINT": "import os, signal\nos.kill(os.getpid(), signal.SIGINT)\nfor i in range(10**9): pass",
     "kills itself": "import os, signal; os.kill(os.getpid(), signal.SIGTERM)",
     "multiprocessing": """
         import multiprocessing

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from serving import free_port
 
 from evpy.errors import StartupError
 from evpy.server.binds import Bind, Listeners, address_of, inherited_binds, open_all, parse_bind
@@ -201,9 +202,7 @@ class TestTcp:
         )
 
     def test_an_address_that_another_bind_of_ours_covers(self, opened: list[Listeners]) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
+        port = free_port()
         assert refused(Bind("tcp", "127.0.0.1", port), Bind("tcp", "", port)) == (
             f"cannot listen on :{port}: the address is in use, and this server itself already has 127.0.0.1:{port}; "
             "drop one of the two"

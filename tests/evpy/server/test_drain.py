@@ -42,6 +42,7 @@ def draining(workers: str, path: str, *, grace: str) -> Iterator[tuple[Server, C
             client.send(f"GET {path} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
             if path == "/stream":
                 assert client.head().status == 200
+                client.buffer = client._until(b"begun\r\n") + b"begun\r\n" + client.buffer
             else:
                 server.wait_until(lambda: server.get("/arrived").body == b"1", "the handler has it")
             server.signal(signal.SIGTERM)

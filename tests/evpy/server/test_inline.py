@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import signal
 import threading
@@ -34,8 +35,7 @@ def handle(request):
         note("sleeping")
         time.sleep(float(request.query["seconds"]))
     if request.path == "/burn":
-        end = time.monotonic() + float(request.query["seconds"])
-        while time.monotonic() < end:
+        while not os.path.exists(f"{FOLDER}/enough"):
             pass
     return f"version {VERSION}"
 """
@@ -53,6 +53,12 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def version(number: int) -> str:
     return APP.replace("VERSION = 1", f"VERSION = {number}")
+
+
+def put(folder: Path, text: str) -> None:
+    """Another main.py at one stroke, as editors do: who watches the folder never sees the half of it."""
+    (folder / "main.new").write_text(text)
+    os.replace(folder / "main.new", folder / "main.py")
 
 
 def in_background(server: Server, target: str) -> tuple[threading.Thread, list[Answer]]:
@@ -122,11 +128,14 @@ def test_a_script_that_cannot_be_loaded_is_exit_3(folder: Path) -> None:
 
 def test_a_blocked_hub_is_logged_with_stack_and_request(folder: Path) -> None:
     with Server(folder / "main.py", "-w", "0", "--watchdog", "0.2") as server:
-        assert server.get("/burn?seconds=0.9").status == 200
+        thread, answers = in_background(server, "/burn")
         (line,) = server.wait_log("a scheduler thread is blocked .*")
-        assert 'request="GET /burn?seconds=0.9"' in line
+        assert 'request="GET /burn"' in line
         server.wait_log(r'main\.py", line \d+, in handle')
+        (folder / "enough").touch()
         server.wait_log("a scheduler thread has come round again")
+        thread.join()
+        assert [answer.status for answer in answers] == [200]
 
 
 def test_sighup_replaces_the_program_and_keeps_its_sockets(folder: Path) -> None:
@@ -149,11 +158,11 @@ def test_sighup_replaces_the_program_and_keeps_its_sockets(folder: Path) -> None
 def test_a_changed_file_reloads_and_a_broken_one_does_not(folder: Path) -> None:
     with Server(folder / "main.py", "-w", "0", "--reload") as server:
         server.wait_until(lambda: _watches(server, folder), "the folder is watched")
-        (folder / "main.py").write_text("def handle(request:\n")
+        put(folder, "def handle(request:\n")
         (line,) = server.wait_log("reload failed, the old program stays .*")
         assert "SyntaxError" in line
         assert server.get("/").body == b"version 1"
-        (folder / "main.py").write_text(version(2))
+        put(folder, version(2))
         server.wait_log("ready listening", 2)
         assert server.get("/").body == b"version 2"
 
@@ -161,11 +170,11 @@ def test_a_changed_file_reloads_and_a_broken_one_does_not(folder: Path) -> None:
 def test_after_a_reload_a_script_that_fails_is_waited_for(folder: Path) -> None:
     with Server(folder / "main.py", "-w", "0", "--reload") as server:
         server.wait_until(lambda: _watches(server, folder), "the folder is watched")
-        (folder / "main.py").write_text("raise ValueError('not yet')\n")
+        put(folder, "raise ValueError('not yet')\n")
         (line,) = server.wait_log("reload failed, waiting for a change .*")
         assert "ValueError: not yet" in line
         server.wait_until(lambda: _watches(server, folder), "the folder is watched again")
-        (folder / "main.py").write_text(version(3))
+        put(folder, version(3))
         server.wait_log("ready listening", 2)
         assert server.get("/").body == b"version 3"
 

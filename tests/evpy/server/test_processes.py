@@ -149,7 +149,7 @@ def test_children_of_others_are_reaped_and_ours_are_left_alone(children: list[Ch
     watched = os.pidfd_open(stranger)
     assert select.select([watched], [], [], 20)[0]
     os.close(watched)
-    assert reap_strangers({own.pid}) == 1
+    assert reap_strangers({own.pid}) >= 1  # one that an earlier test has left may have ended meanwhile
     with pytest.raises(ChildProcessError):
         os.waitpid(stranger, 0)
 

@@ -67,10 +67,14 @@ def own() -> int:
 def test_slices(own: int, option: tuple[str, ...]) -> None:
     wanted = int(float(option[1]) * 1e9) if option else 100_000
     with Server(APP, "-w", "1", "--io-threads", "2", *option) as server:
-        gateway = threads_named(server.pid, "evpy:gateway") + threads_named(server.pid, "evpy:io-1")
-        assert len(gateway) == 2
         scheduler = int(server.get("/scheduler").body)
-        assert [slice_of(thread) for thread in (*gateway, scheduler)] == [wanted or own] * 3
+
+        def slices() -> list[int]:
+            gateway = threads_named(server.pid, "evpy:gateway") + threads_named(server.pid, "evpy:io-1")
+            return [slice_of(thread) for thread in (*gateway, scheduler)]
+
+        # A thread of the gateway takes its name and its slice when it has begun to run.
+        server.wait_until(lambda: slices() == [wanted or own] * 3, f"three slices of {wanted or own}, not {slices()}")
         child = int(server.get("/child").body)
         assert slice_of(child) == own, "what the application starts has the kernel's own"
         assert slice_of(server.pid) == own
