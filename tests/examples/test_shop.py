@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +16,7 @@ from serving import Answer, Server
 sys.path.insert(0, str(Path(__file__).parents[1] / "service_utils"))
 import servers
 
-MAIN = Path(__file__).parents[2] / "examples/shop/main.py"
+EXAMPLE = Path(__file__).parents[2] / "examples/shop"
 NOWHERE = "redis://127.0.0.1:1/0"
 
 
@@ -27,8 +28,14 @@ def _servers(_session_leaves_nothing: None) -> Iterator[None]:
 
 
 def shop(folder: Path, redis: str, **more: str) -> Server:
+    """The example; but the machine may be as slow as it likes."""
+    shutil.copytree(EXAMPLE, folder / "shop", dirs_exist_ok=True)
+    main = folder / "shop/main.py"
+    hurry, patience = "connect=0.5, first_byte=1, total=2", "connect=20, first_byte=20, total=25"
+    assert hurry in main.read_text()
+    main.write_text(main.read_text().replace(hurry, patience))
     env = {"SHOP_DB": f"sqlite:{folder}/shop.sqlite", "SHOP_REDIS": redis} | more
-    return Server(MAIN, "-w", "2" if "SHOP_STOCK" in more else "1", env=env)
+    return Server(main, "-w", "2" if "SHOP_STOCK" in more else "1", env=env)
 
 
 @pytest.fixture(scope="module", params=["PostgreSQL and Redis", "alone"])
