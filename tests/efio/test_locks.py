@@ -10,6 +10,7 @@ from typing import Any
 
 import gevent
 import pytest
+import standard
 from flows import PATIENCE, in_thread, until
 
 import efio
@@ -20,7 +21,7 @@ locks = pytest.mark.parametrize("kind", [Lock, RLock])
 
 # --- the standard library's own tests
 
-lock_tests = pytest.importorskip("test.lock_tests", reason="this Python comes without its tests")
+lock_tests = standard.lock_tests()
 
 
 class TestLock(lock_tests.LockTests):  # type: ignore[name-defined,misc]

@@ -567,11 +567,13 @@ def say(what):
 def call(n):
     time.sleep(0.01)
     say(n)
-    try:
-        pool.submit(int)
-    except RuntimeError as error:
-        if n == 19:
+    while n == 19:  # until the interpreter has begun to end
+        try:
+            pool.submit(int)
+        except RuntimeError as error:
             say(error)
+            break
+        time.sleep(0.01)
 for n in range(20):
     pool.submit(call, n)
 efio.default_pool().submit(say, "default")

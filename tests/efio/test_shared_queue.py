@@ -412,7 +412,9 @@ def test_stale_names_are_removed(name: str) -> None:
 
         os.waitpid(in_child(child), 0)
         living.put(1)
-        assert efio.remove_stale_segments() == [name]
+        removed = efio.remove_stale_segments()  # and what other programs have left
+        assert name in removed
+        assert other not in removed
         assert os.path.exists(segments.path_of(other))
 
 

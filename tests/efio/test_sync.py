@@ -8,13 +8,14 @@ from typing import Any
 
 import gevent
 import pytest
+import standard
 from flows import PATIENCE, in_thread, until
 
 import efio
 from efio.locks import Lock, RLock, SpinLock, TicketLock
 from efio.sync import AtomicInt, AtomicRef, BoundedSemaphore, Condition, Event, Once, RWLock, Semaphore
 
-lock_tests = pytest.importorskip("test.lock_tests", reason="this Python comes without its tests")
+lock_tests = standard.lock_tests()
 
 
 # --- the standard library's own tests

@@ -403,8 +403,8 @@ def test_a_server_that_does_not_start_says_why(tmp_path: Path) -> None:
 
 def test_a_server_that_stays_silent_is_given_up(tmp_path: Path) -> None:
     with (
-        pytest.raises(BenchError, match=r"no answer within 0 s: started"),
-        launched(tmp_path, "print('started', flush=True); import time; time.sleep(1000)", limit=0.4),
+        pytest.raises(BenchError, match=r"no answer within 3 s: started"),
+        launched(tmp_path, "print('started', flush=True); import time; time.sleep(1000)", limit=3.0),
     ):
         raise AssertionError("it does not answer")
 
