@@ -115,7 +115,7 @@ class Server:
         if process is not None:
             process.send_signal(number or self.end)
             with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(20)
+                process.wait(60)
             process.kill()
             process.wait()
 

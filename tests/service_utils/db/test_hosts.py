@@ -168,7 +168,7 @@ def test_hosts_that_are_away(pair: Pair) -> None:
 def test_one_that_never_answers_is_tried_last_for_a_while(pair: Pair) -> None:
     with socket.create_server(("127.0.0.1", 0), backlog=10) as silent:
         silent.setblocking(False)
-        with pair.connect(silent.getsockname()[1], pair.primary.port, connect_timeout=0.2, size=3) as db:
+        with pair.connect(silent.getsockname()[1], pair.primary.port, connect_timeout=1, size=3) as db:
             leases = [db.pool.acquire() for _ in range(3)]
             for lease in leases:
                 lease.release()
@@ -201,7 +201,7 @@ def test_failover_after_a_crash(fresh_pair: Pair) -> None:
     pair = fresh_pair
     good: dict[int, int] = {pair.primary.port: 0, pair.replica.port: 0}
     errors: list[Exception] = []
-    with pair.connect(pair.primary.port, pair.replica.port, wanted="primary", size=4, keep=1, timeout=5) as db:
+    with pair.connect(pair.primary.port, pair.replica.port, wanted="primary", size=4, keep=1, timeout=PATIENCE) as db:
         db.execute("create table kept (n bigint)")
         if pair.engine == "mysql":  # it does not replicate
             with pair.replica.admin() as admin:

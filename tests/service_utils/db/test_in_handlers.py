@@ -17,7 +17,7 @@ from service_utils.db import connect
 db = connect(os.environ["TEST_DB"], size=2, timeout=0.3)
 nowhere = connect("postgresql://ann:s3cret@127.0.0.1:1/shop")
 handle = evpy.Router()
-kept = []
+kept, enough = [], []
 ENDLESS = "with recursive n(x) as (select 1 union all select x + 1 from n) select count(*) from n"
 
 
@@ -47,8 +47,14 @@ def down(request):
 @handle.get("/hold")
 def hold(request):
     with db.transaction(read_only=True):
-        evpy.sleep(1)
+        while not enough:
+            evpy.sleep(0.01)
     return "held"
+
+
+@handle.get("/enough")
+def end_of_hold(request):
+    enough.append(1)
 
 
 @handle.get("/endless")
@@ -76,7 +82,10 @@ def test_what_is_left_open_is_rolled_back_and_reported(server: Server) -> None:
 
 def test_who_finds_no_connection_answers_503(server: Server) -> None:
     with ThreadPoolExecutor(6) as pool:
-        answers = list(pool.map(lambda _: server.get("/hold"), range(6)))
+        asked = [pool.submit(server.get, "/hold") for _ in range(6)]
+        server.wait_until(lambda: sum(answer.done() for answer in asked) == 4, "all but two are refused")
+        server.get("/enough")
+        answers = [answer.result() for answer in asked]
     statuses = sorted(answer.status for answer in answers)
     assert statuses == [200, 200, 503, 503, 503, 503]
     refused = next(answer for answer in answers if answer.status == 503)

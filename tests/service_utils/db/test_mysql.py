@@ -97,10 +97,14 @@ def test_deadlocks(db: Database) -> None:
     db.execute("create table item (id int primary key, n int) engine = innodb")
     db.execute("insert into item values (1, 0), (2, 0)")
 
+    have_one: list[int] = []
+
     def both(first: int, second: int) -> None:
         with db.transaction() as tx:
             tx.execute("update item set n = n + 1 where id = :id", id=first)
-            gevent.sleep(0.05)
+            have_one.append(first)
+            while len(have_one) < 2:
+                gevent.sleep(0.001)
             with tx.transaction():
                 tx.execute("update item set n = n + 1 where id = :id", id=second)
 

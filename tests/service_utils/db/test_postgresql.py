@@ -260,10 +260,14 @@ def test_conflicts_are_real_and_run_again(db: Database) -> None:
     assert db.value("select n from item where id = 1") == 4
     assert len(attempts) > 4
 
+    have_one: list[int] = []
+
     def both(first: int, second: int) -> None:
         with db.transaction() as tx:
             tx.execute("update item set n = 1 where id = :id", id=first)
-            gevent.sleep(0.05)
+            have_one.append(first)
+            while len(have_one) < 2:
+                gevent.sleep(0.001)
             tx.execute("update item set n = 1 where id = :id", id=second)
 
     jobs = [gevent.spawn(both, 1, 2), gevent.spawn(both, 2, 1)]

@@ -30,15 +30,16 @@ class Load:
         self.errors: list[Exception] = []
         self.committed: set[int] = set()
         self.uncertain: set[int] = set()  # the server was gone before it said whether
+        self.turns = [0] * (HUBS * FLOWS)  # of each flow
         self.end = threading.Event()
         self._hubs = [in_thread(lambda seed=seed: self._hub(seed), hub=True) for seed in range(HUBS)]  # type: ignore[misc]
 
     def _hub(self, seed: int) -> None:
-        gevent.joinall(
-            [gevent.spawn(self._flow, random.Random(seed * FLOWS + i)) for i in range(FLOWS)], raise_error=True
-        )
+        flows = range(seed * FLOWS, (seed + 1) * FLOWS)
+        gevent.joinall([gevent.spawn(self._flow, number) for number in flows], raise_error=True)
 
-    def _flow(self, rng: random.Random) -> None:
+    def _flow(self, number: int) -> None:
+        rng = random.Random(number)
         mysql = self.db.dialect == "mysql"
         while not self.end.is_set():
             n = rng.randrange(10**9)
@@ -53,6 +54,7 @@ class Load:
                 gevent.sleep(0.005)
             else:
                 self.good += 1
+            self.turns[number] += 1
 
     def _write(self, n: int) -> None:
         try:
@@ -64,9 +66,9 @@ class Load:
         self.committed.add(n)
 
     def some(self) -> None:
-        """Waits until that many more have worked."""
-        target = self.good + 200
-        until(lambda: self.good > target)
+        """Waits until many more have worked, and everybody has come to the end of what was under way."""
+        target, turns = self.good + 200, [n + 2 for n in self.turns]
+        until(lambda: self.good > target and all(n >= least for n, least in zip(self.turns, turns, strict=True)))
 
     def stop(self) -> None:
         self.end.set()
@@ -77,7 +79,7 @@ class Load:
 @pytest.mark.leaves_behind("a server that the session ends")
 @pytest.mark.parametrize("how", ["stopped", "crashed"])
 def test_the_server_is_restarted_under_load(server: Any, url: str, how: str) -> None:
-    with connect(url, size=4, keep=2, timeout=5) as db:
+    with connect(url, size=4, keep=2, timeout=PATIENCE) as db:
         db.execute("create table kept (n bigint)")
         load = Load(db)
         try:

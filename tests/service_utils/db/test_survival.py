@@ -124,8 +124,8 @@ def test_a_server_that_falls_silent(server: Any, url: str, monkeypatch: pytest.M
     """In the middle of a statement, for longer than it should take: it is given up, by greenlets and threads."""
     name = "mysql" if urlsplit(url).scheme == "mysql" else "postgresql_link"
     module = importlib.import_module(f"service_utils.db.{name}")
-    monkeypatch.setattr(module, "GRACE", 0.1)
-    with connect(url, statement_timeout=0.1) as db:
+    monkeypatch.setattr(module, "GRACE", 0.5)
+    with connect(url, statement_timeout=1.0) as db:
         if db.dialect == "mysql":
             db.value("select 1")
             frozen = server.process.pid

@@ -26,7 +26,7 @@ from service_utils.pool import PoolExhausted
 Serve = Callable[..., Peer]
 Make = Callable[..., http.Client]
 KILLS = int(os.environ.get("EVPY_KILLS", "300"))
-SOON = 0.1  # seconds; for deadlines that must pass
+SOON = 0.5  # seconds; for deadlines that must pass
 
 
 def only(client: http.Client) -> Any:

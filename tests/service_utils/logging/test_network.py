@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from certificates import self_signed
+from serving import free_port
 
 from service_utils.logging import SyslogSink, TcpSink, network
 
@@ -61,8 +62,7 @@ def test_collector_goes_and_comes(listener: socket.socket, logged: Any) -> None:
 
 
 def test_collector_is_not_there(logged: Any) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
+    port = free_port()
     sink = TcpSink("127.0.0.1", port, capacity=20_000)
     log = logged(sink)
     for n in range(1000):
@@ -80,8 +80,7 @@ def test_collector_is_not_there(logged: Any) -> None:
 
 
 def test_closing_without_a_collector(logged: Any) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
+    port = free_port()
     sink = TcpSink("127.0.0.1", port)
     logged(sink).info("nobody reads it")
     assert sink.close(20)

@@ -75,7 +75,13 @@ def smtp(certificate: Path) -> Iterator[Callable[..., Started]]:
             if tls == "starttls":
                 settings |= {"tls_context": server_context(certificate), "require_starttls": True}
             controller = Controller(
-                box, "127.0.0.1", port, authenticator=box.login, auth_require_tls=tls == "starttls", **settings
+                box,
+                "127.0.0.1",
+                port,
+                authenticator=box.login,
+                auth_require_tls=tls == "starttls",
+                ready_timeout=60.0,
+                **settings,
             )
             controller.start()
             stack.callback(controller.stop)

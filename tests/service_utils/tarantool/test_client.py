@@ -242,7 +242,7 @@ def test_answers_that_come_drop_by_drop_do_not_extend_the_deadline() -> None:
 
         serving = in_thread(serve)
         url = f"tarantool://127.0.0.1:{listener.getsockname()[1]}"
-        with connect(url, connect_timeout=0.05) as client, pytest.raises(CannotConnect, match="nothing happened"):
+        with connect(url, connect_timeout=0.2) as client, pytest.raises(CannotConnect, match="nothing happened"):
             client.ping()
         end.set()
         serving.result(PATIENCE)
@@ -272,9 +272,10 @@ def test_what_is_no_tarantool(says: bytes) -> None:
 
 @pytest.mark.leaves_behind("a server that the session ends")
 def test_restarted_under_load(server: Any, make: Make) -> None:
-    client = make(size=4, pool_timeout=5)
+    client = make(size=4, pool_timeout=PATIENCE)
     errors: list[Exception] = []
     good = 0
+    turns = [0] * 6  # of each flow
     end = False
 
     def flow(seed: int) -> None:
@@ -289,6 +290,12 @@ def test_restarted_under_load(server: Any, make: Make) -> None:
                 gevent.sleep(0.005)
             else:
                 good += 1
+            turns[seed] += 1
+
+    def some() -> None:
+        """Waits until many more have worked, and everybody has come to the end of what was under way."""
+        target, ends = good + 200, [n + 2 for n in turns]
+        until(lambda: good > target and all(n >= least for n, least in zip(turns, ends, strict=True)))
 
     load = in_thread(lambda: gevent.joinall([gevent.spawn(flow, i) for i in range(6)], raise_error=True), hub=True)
     try:
@@ -296,10 +303,9 @@ def test_restarted_under_load(server: Any, make: Make) -> None:
         server.stop(server.crash)
         until(lambda: any(isinstance(error, CannotConnect) for error in errors))
         server.start()
-        before = good
-        until(lambda: good > before + 200)
-        failed, before = len(errors), good
-        until(lambda: good > before + 200)
+        some()
+        failed = len(errors)
+        some()
         assert len(errors) == failed
     finally:
         end = True
