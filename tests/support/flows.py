@@ -1,5 +1,6 @@
 """Flows of control for tests: plain threads, threads with a gevent hub, and ways to know that something sleeps."""
 
+import contextlib
 import os
 import signal
 import threading
@@ -47,5 +48,12 @@ def until(condition: Callable[[], object]) -> None:
 def freeze(pid: int) -> None:
     """Stops a process, until SIGCONT; returns when none of its threads runs any more, which takes a moment."""
     os.kill(pid, signal.SIGSTOP)
+
+    def stands() -> bool:
+        with contextlib.suppress(FileNotFoundError):  # a thread that has just ended
+            states = [(task / "stat").read_text().rpartition(")")[2].split()[0] for task in tasks.iterdir()]
+            return set(states) == {"T"}
+        return False
+
     tasks = Path(f"/proc/{pid}/task")
-    until(lambda: all((task / "stat").read_text().rpartition(")")[2].split()[0] == "T" for task in tasks.iterdir()))
+    until(stands)

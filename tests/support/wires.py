@@ -78,25 +78,30 @@ class Wire:
     def _break(self, server: socket.socket, client: socket.socket, data: bytes, stopped: Any, drop: Any) -> None:
         assert self.breaks is not None
         how, after = self.breaks
+        # The client may have gone already, killed while it waited: then nobody hears it, and it broke all the same.
         if len(data) <= after:
             self.breaks = how, after - len(data)
-            client.sendall(data)
+            with contextlib.suppress(OSError):
+                client.sendall(data)
             return
         self.breaks = None
-        client.sendall(data[:after])
+        with contextlib.suppress(OSError):
+            client.sendall(data[:after])
         if how == "reset":
             client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             drop(server)
         elif how == "end":
             drop(server)
         elif how == "half":  # what the client says still arrives
-            client.shutdown(socket.SHUT_WR)
+            with contextlib.suppress(OSError):
+                client.shutdown(socket.SHUT_WR)
             stopped.add(server)
         elif how == "silence":
             stopped.add(server)
         else:
-            client.sendall(b"\xff\x00HTTP/1.1 200 OK\r\n\r\n" * 20)
-            client.shutdown(socket.SHUT_WR)
+            with contextlib.suppress(OSError):
+                client.sendall(b"\xff\x00HTTP/1.1 200 OK\r\n\r\n" * 20)
+                client.shutdown(socket.SHUT_WR)
             stopped.add(server)
         self.broken += 1
 
