@@ -6,7 +6,7 @@ their own time, within their own deadline. If they fail, the slot, empty, goes t
 
 The idle slots are a stack (the connection used last is the one whose caches are warm; those at the bottom grow old and
 are closed). Taking one and putting one back when nobody waits are single operations on a list, atomic under the
-interpreter lock; everything else is done with the lock.
+interpreter lock (_lease.pyx); everything else is done with the lock.
 
 Invariants:
 * A slot is in ``_idle``, or lent, or in the hands of the keeper; never two of them.
@@ -20,22 +20,17 @@ from __future__ import annotations
 
 import logging
 import random
-import weakref
-from _thread import get_ident
 from collections import OrderedDict
-from collections.abc import Callable
 from time import monotonic
-from typing import Generic, TypeVar
-
-from greenlet import getcurrent
+from typing import TypeVar
 
 from efio import Waiter
 from evpy.errors import DeadlineExceeded
 from service_utils.pool import keeper
+from service_utils.pool._lease import Lease, Quick, Slot
 from service_utils.pool.connector import Connector
 from service_utils.pool.errors import PoolClosed, PoolExhausted
 from service_utils.pool.holders import Holding, describe
-from service_utils.pool.lease import Lease, Slot
 from service_utils.pool.native import native_lock
 
 __all__ = ["Lending"]
@@ -44,10 +39,12 @@ T = TypeVar("T")
 log = logging.getLogger("service_utils.pool")
 
 
-class Lending(Generic[T]):
-    """Slots, who waits for them, and how they go to and fro; the settings are those of ``Pool``."""
+class Lending(Quick[T]):
+    """Slots, who waits for them, and how they go to and fro; the settings are those of ``Pool``.
 
-    name: str
+    ``acquire`` and ``_give_back`` are in ``Quick``, and call what is here for everything that takes longer.
+    """
+
     connector: Connector[T]
     size: int
     keep: int
@@ -58,8 +55,6 @@ class Lending(Generic[T]):
     jitter: float
     check_after: float
     check_timeout: float
-    _second_look_after: float
-    _is_clean: Callable[[T], bool] | None
 
     def __init__(self) -> None:
         self._closed = False
@@ -78,26 +73,6 @@ class Lending(Generic[T]):
 
     # --- acquire
 
-    def acquire(self, timeout: float | None = -1) -> Lease[T]:
-        """Lends a connection within ``timeout`` seconds, connecting included (-1: as the pool says, None: for ever).
-
-        PoolExhausted when there was none in time or too many wait; PoolClosed; what ``connector.connect`` raises.
-        """
-        try:
-            slot = self._idle.pop()
-        except IndexError:
-            slot = None  # what goes wrong from here on is not the context of that
-        if slot is None:
-            return self._acquire_slowly(None, timeout)
-        now = monotonic()
-        if now >= slot.due:
-            return self._acquire_slowly(slot, timeout)
-        slot.since = now
-        slot.thread = get_ident()
-        slot.holder = weakref.ref(getcurrent())
-        slot.uses += 1
-        return Lease(self, slot)
-
     def _acquire_slowly(self, slot: Slot[T] | None, timeout: float | None) -> Lease[T]:
         if timeout is not None and timeout < 0:
             timeout = self.timeout
@@ -105,9 +80,7 @@ class Lending(Generic[T]):
         deadline = None if timeout is None else started + timeout
         if slot is None:
             slot = self._take(started, deadline)
-        slot.since = monotonic()
-        slot.thread = get_ident()
-        slot.holder = weakref.ref(getcurrent())
+        slot.hold(monotonic())
         try:
             if slot.connection is not None and slot.since >= slot.due:
                 self._look_again(slot, slot.since, deadline)
@@ -218,27 +191,6 @@ class Lending(Generic[T]):
         keeper.watch(self)  # type: ignore[arg-type]  # every one is a Pool
 
     # --- give back
-
-    def _give_back(self, slot: Slot[T]) -> None:
-        if slot.forked:
-            return self._abandon(slot)
-        if self._is_clean is not None:
-            try:
-                clean = self._is_clean(slot.connection)  # type: ignore[arg-type]
-            except Exception as error:  # noqa: BLE001 - whatever it is: not clean
-                log.debug("%s: nobody knows how a connection stands: %r", self.name, error)
-                clean = False
-            if not clean:
-                return self._discard(slot, False)
-        now = slot.idle_since = monotonic()
-        if now >= slot.expires or self._waiting or self._closed or self._lost:
-            return self._give_slowly(slot, now)
-        slot.due = min(slot.expires, now + self._second_look_after, now + slot.idle_limit)
-        slot.holder = None
-        self._idle.append(slot)
-        if self._waiting or self._closed:
-            self._after_put()
-        return None
 
     def _give_slowly(self, slot: Slot[T], now: float) -> None:
         slot.due = min(slot.expires, now + self._second_look_after)

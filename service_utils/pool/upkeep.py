@@ -8,7 +8,7 @@ from functools import partial
 from time import monotonic
 from typing import Any, TypeVar
 
-from service_utils.pool.lease import Slot
+from service_utils.pool._lease import Slot
 from service_utils.pool.lending import Lending
 
 __all__ = ["Upkeep"]

@@ -18,8 +18,8 @@ from flows import PATIENCE, in_thread, until
 from forks import ended_well, in_child
 
 from evpy.errors import DeadlineExceeded, HTTPError
-from service_utils.pool import Connector, LeaseOver, Pool, PoolClosed, PoolExhausted, keeper, lending, upkeep
-from service_utils.pool.lease import Slot
+from service_utils.pool import Connector, LeaseOver, Pool, PoolClosed, PoolExhausted, _lease, keeper, lending, upkeep
+from service_utils.pool._lease import Slot
 
 
 class Thing:
@@ -91,7 +91,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    for module in (lending, upkeep):
+    for module in (_lease, lending, upkeep):
         monkeypatch.setattr(module, "monotonic", clock)
     return clock
 

@@ -1,0 +1,76 @@
+"""Lending and taking back while nobody waits; see _lease.pyx."""
+
+from collections import OrderedDict
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, Generic, TypeVar
+
+from efio import Waiter
+
+T = TypeVar("T")
+
+class Slot(Generic[T]):
+    """A place in the pool, with a connection in it or (for a moment) without. Known to the pool and one lease."""
+
+    connection: T | None
+    expires: float  # when it is too old
+    idle_limit: float  # seconds
+    idle_since: float
+    due: float  # when lending it needs a second look: too old, unused for long, suspicious (0)
+    holder: Any  # weak reference to a greenlet; None: idle, or on the way to who has waited
+    thread: int
+    since: float  # held
+    uses: int
+    forked: bool  # it is the parent's; this is the child
+
+    def hold(self, now: float) -> None:
+        """Somebody has it: the caller."""
+
+class Lease(Generic[T]):
+    """One connection, lent until ``release()``, ``discard()`` or the end of the ``with`` block.
+
+    ``with pool.acquire() as connection:`` gives it back, and discards it when the block was left by an error, unless
+    that is an Exception and the connector says that the connection is clean. A lease that is dropped without either is
+    discarded and reported.
+    """
+
+    _slot: Slot[T] | None
+
+    def __new__(cls, pool: Quick[T], slot: Slot[T]) -> Lease[T]: ...
+    @property
+    def connection(self) -> T:
+        """LeaseOver after it was given back, and in the child of a fork."""
+
+    @property
+    def over(self) -> bool:
+        """Whether it was given back."""
+
+    def release(self) -> None:
+        """Gives it back; it goes to the first one who waits. Nothing happens the second time."""
+
+    def discard(self, *, suspect: bool = False) -> None:
+        """Ends the connection, whatever its state. ``suspect``: look at the idle ones before lending them."""
+
+    def __enter__(self) -> T: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None: ...
+
+class Quick(Generic[T]):
+    """The part of ``Lending`` that is compiled."""
+
+    name: str
+    _idle: list[Slot[T]]
+    _waiting: OrderedDict[Waiter, None]
+    _lost: list[Slot[T]]
+    _closed: bool
+    _is_clean: Callable[[T], bool] | None
+    _second_look_after: float
+
+    def acquire(self, timeout: float | None = -1) -> Lease[T]:
+        """Lends a connection within ``timeout`` seconds, connecting included (-1: as the pool says, None: for ever).
+
+        PoolExhausted when there was none in time or too many wait; PoolClosed; what ``connector.connect`` raises.
+        """
+
+    def _give_back(self, slot: Slot[T]) -> None: ...
