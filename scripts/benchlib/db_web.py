@@ -2,6 +2,10 @@
 
 Peers with asyncpg, psycopg and Django's ORM do the same work in their own idiom (see apps/db_*.py), each with up to 32
 connections. The tail with slow requests among them is measured by db_tail.py.
+
+Updates leave dead rows behind, the more the faster a contender is, and whoever comes next would have to step over them:
+everybody begins with a table that was just written anew. A fast server is limited by the database, not by its own core:
+how full both cores were is printed, and the report names the kinds in which that was so.
 """
 
 from __future__ import annotations
@@ -10,7 +14,7 @@ import math
 from collections.abc import Callable
 
 from benchlib.bench_efio import Contender, EfioOptions, Part
-from benchlib.dbserver import postgresql
+from benchlib.dbserver import Postgresql, postgresql_server
 from benchlib.launch import launch
 from benchlib.loadgen import Load, measure
 from benchlib.places import APPS, LOGS, ROOT, VENV, say
@@ -91,8 +95,12 @@ HEADS = {
 }
 
 
-def _measure(part: Part, contender: Contender, round_: int, url: str, seconds: float) -> None:
-    env = clean_env({"DATABASE_URL": url, "FORTUNES_DB": url})
+FULL = 0.95  # of a core
+
+
+def _measure(part: Part, contender: Contender, round_: int, database: Postgresql, seconds: float) -> None:
+    env = clean_env({"DATABASE_URL": database.url, "FORTUNES_DB": database.url})
+    database.command("vacuum full world")
     log = LOGS / f"db-web-{contender.name}.log"
     metrics: dict[str, float] = {}
     command = COMMANDS[contender.name]
@@ -103,6 +111,8 @@ def _measure(part: Part, contender: Contender, round_: int, url: str, seconds: f
             metrics[kind] = got.rate
             metrics[f"{kind}_cpu"] = got.cpu_per_request * 1e6
             metrics[f"{kind}_p99"] = got.normal.percentile(99) * 1e3
+            metrics[f"{kind}_server"] = got.cpu_seconds / got.seconds * 100
+            metrics[f"{kind}_beside"] = (got.client_load + got.others_load) * 100
     part.samples.add(contender.name, round_, metrics)
     say(f"  {contender.name:20}" + "  ".join(f"{kind} {metrics[kind]:,.0f}" for kind in KINDS))
 
@@ -119,14 +129,31 @@ def run(options: EfioOptions) -> list[Target]:
     from benchlib.install import build_loadgen
 
     build_loadgen()
-    with postgresql(CLIENT) as url:
-        make_tables(url)
+    with postgresql_server(CLIENT) as database:
+        make_tables(database.url)
         for round_, contender in part.turns():
             with part.attempt(contender):
-                _measure(part, contender, round_, url, SECONDS * options.scale)
+                _measure(part, contender, round_, database, SECONDS * options.scale)
     part.table("one worker on one core, 32 connections", "requests/s", HEADS, digits=0)
     part.table("CPU of the server", "us per request", {f"{k}_cpu": head for k, head in HEADS.items()}, digits=0)
+    part.table("the server's core", "% busy", {f"{k}_server": head for k, head in HEADS.items()}, digits=0)
+    part.table("the core of database and load", "% busy", {f"{k}_beside": head for k, head in HEADS.items()}, digits=0)
+    part.remarks += _limits(part)
     return part.report([to_the_best(part, HEADS[kind], kind, limit) for kind, (_, limit) in KINDS.items()])
+
+
+def _limits(part: Part) -> list[str]:
+    """In which kinds ours could not show more, since the other core was full."""
+    name = CONTENDERS[0].name
+    found = []
+    for kind, head in HEADS.items():
+        server, beside = (part.samples.median(name, f"{kind}_{which}") for which in ("server", "beside"))
+        if server < FULL * 100 <= beside:
+            found.append(
+                f"{head}: {name} used {server:.0f} % of its core, while that of database and load was full: "
+                "the ratio of CPU says more than that of requests/s"
+            )
+    return found
 
 
 def to_the_best(part: Part, what: str, metric: str, limit: float, lower_is_better: bool = False) -> Target:

@@ -74,6 +74,15 @@ class Postgresql:
                 raise BenchError(f"PostgreSQL did not start: {(self._folder / 'log').read_text()[-300:]}")
             time.sleep(every)
 
+    def command(self, text: str) -> None:
+        """Runs a statement by psql. BenchError."""
+        done = subprocess.run(
+            [_program("psql"), self.url, "-qX", "-v", "ON_ERROR_STOP=1", "-c", text], env=self._env,
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        if done.returncode:
+            raise BenchError(f"psql -c {text!r}: {(done.stderr.splitlines() or ['no message'])[-1]}")
+
     def stop(self, how: signal.Signals = signal.SIGINT) -> None:
         """Without waiting for clients; SIGQUIT: as if it had crashed."""
         process, self._process = self._process, None

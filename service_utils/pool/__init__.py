@@ -7,12 +7,12 @@
         ...
 """
 
+from service_utils.pool._lease import Lease
 from service_utils.pool.connector import Connector
 from service_utils.pool.core import Pool, PoolStatistics
 from service_utils.pool.errors import LeaseOver, PoolClosed, PoolError, PoolExhausted
 from service_utils.pool.holders import Holding
 from service_utils.pool.keys import Key, Pools
-from service_utils.pool._lease import Lease
 
 __all__ = [
     "Connector",

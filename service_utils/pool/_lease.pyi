@@ -7,12 +7,12 @@ from typing import Any, Generic, TypeVar
 
 from efio import Waiter
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
-class Slot(Generic[T]):
+class Slot(Generic[_T]):
     """A place in the pool, with a connection in it or (for a moment) without. Known to the pool and one lease."""
 
-    connection: T | None
+    connection: _T | None
     expires: float  # when it is too old
     idle_limit: float  # seconds
     idle_since: float
@@ -26,7 +26,7 @@ class Slot(Generic[T]):
     def hold(self, now: float) -> None:
         """Somebody has it: the caller."""
 
-class Lease(Generic[T]):
+class Lease(Generic[_T]):
     """One connection, lent until ``release()``, ``discard()`` or the end of the ``with`` block.
 
     ``with pool.acquire() as connection:`` gives it back, and discards it when the block was left by an error, unless
@@ -34,11 +34,11 @@ class Lease(Generic[T]):
     discarded and reported.
     """
 
-    _slot: Slot[T] | None
+    _slot: Slot[_T] | None
 
-    def __new__(cls, pool: Quick[T], slot: Slot[T]) -> Lease[T]: ...
+    def __new__(cls, pool: Quick[_T], slot: Slot[_T]) -> Lease[_T]: ...
     @property
-    def connection(self) -> T:
+    def connection(self) -> _T:
         """LeaseOver after it was given back, and in the child of a fork."""
 
     @property
@@ -51,26 +51,26 @@ class Lease(Generic[T]):
     def discard(self, *, suspect: bool = False) -> None:
         """Ends the connection, whatever its state. ``suspect``: look at the idle ones before lending them."""
 
-    def __enter__(self) -> T: ...
+    def __enter__(self) -> _T: ...
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None: ...
 
-class Quick(Generic[T]):
+class Quick(Generic[_T]):
     """The part of ``Lending`` that is compiled."""
 
     name: str
-    _idle: list[Slot[T]]
+    _idle: list[Slot[_T]]
     _waiting: OrderedDict[Waiter, None]
-    _lost: list[Slot[T]]
+    _lost: list[Slot[_T]]
     _closed: bool
-    _is_clean: Callable[[T], bool] | None
+    _is_clean: Callable[[_T], bool] | None
     _second_look_after: float
 
-    def acquire(self, timeout: float | None = -1) -> Lease[T]:
+    def acquire(self, timeout: float | None = -1) -> Lease[_T]:
         """Lends a connection within ``timeout`` seconds, connecting included (-1: as the pool says, None: for ever).
 
         PoolExhausted when there was none in time or too many wait; PoolClosed; what ``connector.connect`` raises.
         """
 
-    def _give_back(self, slot: Slot[T]) -> None: ...
+    def _give_back(self, slot: Slot[_T]) -> None: ...

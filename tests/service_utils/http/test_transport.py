@@ -1,7 +1,8 @@
-"""How an answer is waited for: looked for first, if that was of use lately, and acknowledged when more of it is to come.
+"""How an answer is waited for: looked for first if that was of use lately, and acknowledged when more of it is to come.
 
-What has come of an answer is acknowledged at once when more of it is waited for, and only then. The state of the socket (TCP_QUICKACK) says nothing: when its timer for delayed acknowledgements goes off, it is the
-same as after it was asked. So what is asked of the socket is written down.
+What has come of an answer is acknowledged at once when more of it is waited for, and only then. The state of the socket
+(TCP_QUICKACK) says nothing: when its timer for delayed acknowledgements goes off, it is the same as after it was asked.
+So what is asked of the socket is written down.
 """
 
 from __future__ import annotations
@@ -165,7 +166,7 @@ def test_what_does_not_come_at_once_is_looked_for_more_and_more_seldom(watched: 
         pass
     assert watched.receive() == ["look"], "now it is of use again"
     watched.ready, watched.tick = False, transport.LOOKING
-    assert ["look" in watched.receive() for _ in range(3)] == [True, False, True], "what was in vain before is forgotten"
+    assert ["look" in watched.receive() for _ in range(3)] == [True, False, True], "those before are forgotten"
 
 
 def test_nothing_is_looked_for_while_others_wait(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
