@@ -23,6 +23,7 @@ from schema.runtime.collector import paused
 from schema.runtime.judge import MAX_BYTES, Judge, parse, too_large
 from schema.runtime.offload import INLINE_LIMIT, begin, current, rest, within
 from schema.runtime.release import let_go
+from schema.runtime.trees import end, end_here
 
 if TYPE_CHECKING:
     from schema.codegen.plan import Plan
@@ -183,9 +184,11 @@ class Schema:
         if problems:
             raise ValidationError(problems[: self.max_errors], more=max(0, len(problems) - self.max_errors))
 
-    def _obey_tree(self, tree: etree._Element, size: int) -> None:
+    def _obey_tree(self, trees: list[etree._Element], size: int) -> None:
+        """The same for the object of the one valid tree in the list, which ends here."""
         if self._rules is not None:
-            self._obey(self._read(tree, size), str(tree.tag))
+            self._obey(self._read(trees[0], size), str(trees[0].tag))
+        end(trees, size)
 
     # --- XML -----------------------------------------------------------------------------------------------------
 
@@ -209,24 +212,26 @@ class Schema:
 
     def _judged(self, data: bytes) -> etree._Element:
         root = parse(data, self.max_bytes)
-        self.judge.check(root, self.max_errors, data)
+        try:
+            self.judge.check(root, self.max_errors, data)
+        except BaseException:
+            end_here([root])  # else it would end where the exception does
+            raise
         return root
 
     def validate_xml(self, data: bytes) -> None:
         """Raises ValidationError unless the document is valid."""
-        tree = self._tree(data)
-        self._obey_tree(tree, len(data))
-        rest(len(data))  # the tree's end takes some milliseconds
+        self._obey_tree([self._tree(data)], len(data))
 
     def from_xml(self, data: bytes) -> Any:
         """The object of a valid document. Raises ValidationError."""
-        tree = self._tree(data)
-        value = self._read(tree, len(data))
-        self._obey(value, str(tree.tag))
-        # Some milliseconds for the tree's end, and as many for the object's, perhaps: not at one go.
-        rest(len(data))
-        del tree
-        rest(len(data))
+        return self._value([self._tree(data)], len(data))
+
+    def _value(self, trees: list[etree._Element], size: int) -> Any:
+        """The object of the one valid tree in the list, which ends here."""
+        value = self._read(trees[0], size)
+        self._obey(value, str(trees[0].tag))
+        end(trees, size)
         return value
 
     def _read(self, root: etree._Element, size: int = 0) -> Any:
@@ -268,9 +273,8 @@ class Schema:
         """The valid document of an object. ``root``: the element, where the class does not tell. Raises
         ValidationError.
         """
-        data, tree = self._write(value, root)
-        self._obey_tree(tree, len(data))
-        rest(len(data))
+        data, *trees = self._write(value, root)
+        self._obey_tree(trees, len(data))
         return data
 
     def _write(self, value: Any, root: str | None) -> tuple[bytes, etree._Element]:
@@ -309,9 +313,8 @@ class Schema:
 
     def validate(self, value: Any, *, root: str | None = None) -> None:
         """Raises ValidationError unless the object is valid."""
-        data, tree = self._write(value, root)
-        self._obey_tree(tree, len(data))
-        rest(len(data))
+        data, *trees = self._write(value, root)
+        self._obey_tree(trees, len(data))
 
     # --- JSON ----------------------------------------------------------------------------------------------------
 
@@ -345,16 +348,15 @@ class Schema:
     def xml_to_json(self, data: bytes, *, mapping: JsonMapping = "natural") -> bytes:
         """The JSON of a valid document. Raises ValidationError."""
         _known(mapping)
-        tree = self._tree(data)
-        value = self._read(tree, len(data))
-        xml = str(tree.tag) if tree.tag in self.roots else self._json_root(None)
+        trees = [self._tree(data)]
+        value, tag = self._read(trees[0], len(data)), str(trees[0].tag)
+        xml = tag if tag in self.roots else self._json_root(None)
         self._obey(value, xml)
         if mapping == "badgerfish":
-            tree = self._write(value, xml)[1]
-        made = self._json_of(tree, value, xml, mapping)
-        rest(len(data))
-        del tree
-        rest(len(data))
+            end(trees, len(data))
+            _, *trees = self._write(value, xml)
+        made = self._json_of(trees[0], value, xml, mapping)
+        end(trees, len(data))
         return made
 
     def _json_of(self, tree: etree._Element, value: Any, xml: str, mapping: JsonMapping) -> bytes:
@@ -367,9 +369,8 @@ class Schema:
 
     def json_to_xml(self, data: bytes | str, *, root: str | None = None, mapping: JsonMapping = "natural") -> bytes:
         """The valid document of a JSON text. ``root``: the element, unless there is but one. Raises ValidationError."""
-        text, tree = self._judged_json(data, root, mapping)
-        self._obey_tree(tree, len(text))
-        rest(len(text))
+        text, *trees = self._judged_json(data, root, mapping)
+        self._obey_tree(trees, len(text))
         return text
 
     def _judged_json(self, data: bytes | str, root: str | None, mapping: JsonMapping) -> tuple[bytes, etree._Element]:
@@ -427,30 +428,22 @@ class Schema:
 
     def from_json(self, data: bytes | str, *, root: str | None = None, mapping: JsonMapping = "natural") -> Any:
         """The object of a valid JSON text: the very one that its XML would give. Raises ValidationError."""
-        text, tree = self._judged_json(data, root, mapping)
-        value = self._read(tree, len(text))
-        self._obey(value, str(tree.tag))
-        rest(len(text))
-        del tree
-        rest(len(text))
-        return value
+        text, *trees = self._judged_json(data, root, mapping)
+        return self._value(trees, len(text))
 
     def validate_json(self, data: bytes | str, *, root: str | None = None, mapping: JsonMapping = "natural") -> None:
         """Raises ValidationError unless the JSON text is valid."""
-        text, tree = self._judged_json(data, root, mapping)
-        self._obey_tree(tree, len(text))
-        rest(len(text))
+        text, *trees = self._judged_json(data, root, mapping)
+        self._obey_tree(trees, len(text))
 
     def to_json(self, value: Any, *, root: str | None = None, mapping: JsonMapping = "natural") -> bytes:
         """The valid JSON text of an object: that of its XML. Raises ValidationError."""
         _known(mapping)
-        text, tree = self._write(value, root)
-        read = self._read(tree, len(text))
-        self._obey(read, str(tree.tag))
-        made = self._json_of(tree, read, self.root_of(value, root), mapping)
-        rest(len(text))
-        del tree
-        rest(len(text))
+        text, *trees = self._write(value, root)
+        read = self._read(trees[0], len(text))
+        self._obey(read, str(trees[0].tag))
+        made = self._json_of(trees[0], read, self.root_of(value, root), mapping)
+        end(trees, len(text))
         return made
 
     def to_json_schema(self, *, root: str | None = None) -> dict[str, Any]:

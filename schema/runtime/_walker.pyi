@@ -17,9 +17,3 @@ class Reader:
 
 def fits(cls: type) -> bool:
     """Whether the objects of a class are laid out as a Reader must have it."""
-
-def path_costs(root: etree._Element) -> tuple[float, float]:
-    """Siblings that libxml2 counts for a path to each element and attribute: all together, and for the longest."""
-
-def validate_apart(root: etree._Element, validate: Callable[[etree._Element], bool]) -> bool:
-    """``validate(root)``, while no element below knows the siblings before it, so that none are counted."""

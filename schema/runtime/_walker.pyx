@@ -10,8 +10,7 @@ A ``Reader`` is a row that schema.codegen.native has written: for each attribute
 into and how its text becomes a value. It is linked when it is first used. Nothing of a call is kept in it, so that a
 call may make way for other greenlets in its midst.
 
-The document is valid: nothing is checked here but what would crash. Lists are taken out of the sight of the garbage
-collector, as the objects are (gc=False): nothing that is read is in a cycle, and it would look at each again and again.
+The document is valid: nothing is checked here but what would crash.
 """
 
 from cpython.datetime cimport date_new, import_datetime
@@ -34,94 +33,7 @@ from schema.runtime.release import LONG, Many
 from schema.values.text import BOOLEANS, collapse, read_decimal, read_int, replace
 from schema.values.dates import read_date
 
-
-cdef extern from *:
-    """
-    #include <Python.h>
-    #include <structmember.h>
-    #include <time.h>
-
-    #define allocate(type) ((type)->tp_alloc((type), 0))
-    #define slot_of(object, offset) ((PyObject **)((char *)(object) + (offset)))
-
-    /* Whether it is the descriptor of an object field; where that lies. */
-    static int is_member(PyObject *descriptor)
-    {
-        return Py_IS_TYPE(descriptor, &PyMemberDescr_Type)
-            && ((PyMemberDescrObject *)descriptor)->d_member->type == T_OBJECT_EX;
-    }
-    static Py_ssize_t member_offset(PyObject *descriptor)
-    {
-        return ((PyMemberDescrObject *)descriptor)->d_member->offset;
-    }
-
-    static PyObject *new_list(void)
-    {
-        PyObject *made = PyList_New(0);
-        if (made != NULL)
-            PyObject_GC_UnTrack(made);
-        return made;
-    }
-
-    /* Sets a field; the value's reference is taken over. */
-    static void set_slot(PyObject *object, Py_ssize_t offset, PyObject *value)
-    {
-        PyObject **slot = slot_of(object, offset), *before = *slot;
-        *slot = value;
-        Py_XDECREF(before);
-    }
-
-    /* Appends to the list in a field, which is made if there is none; the value's reference is taken over. */
-    static int append_to_slot(PyObject *object, Py_ssize_t offset, PyObject *value)
-    {
-        PyObject **slot = slot_of(object, offset);
-        if (*slot == NULL && (*slot = new_list()) == NULL) {
-            Py_DECREF(value);
-            return -1;
-        }
-        int done = PyList_Append(*slot, value);
-        Py_DECREF(value);
-        return done;
-    }
-
-    enum { OBJECT, LIST, DICT, FACTORY, REQUIRED };
-
-    /* Gives all fields that have no value their defaults. */
-    static int fill(PyObject *object, int n, const Py_ssize_t *offsets, const char *kinds, PyObject *const *defaults)
-    {
-        for (int i = 0; i < n; i++) {
-            PyObject **slot = slot_of(object, offsets[i]);
-            if (*slot != NULL)
-                continue;
-            switch (kinds[i]) {
-            case OBJECT:
-                *slot = Py_NewRef(defaults[i]);
-                break;
-            case LIST:
-                *slot = new_list();
-                break;
-            case DICT:
-                *slot = PyDict_New();
-                break;
-            case FACTORY:
-                *slot = PyObject_CallNoArgs(defaults[i]);
-                break;
-            default:
-                PyErr_Format(PyExc_RuntimeError, "a valid %s without what is required", Py_TYPE(object)->tp_name);
-            }
-            if (*slot == NULL)
-                return -1;
-        }
-        return 0;
-    }
-
-    static double now(void)
-    {
-        struct timespec t;
-        clock_gettime(CLOCK_MONOTONIC, &t);
-        return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-    }
-    """
+cdef extern from "walker/slots.h":
     object allocate(PyTypeObject *type)
     bint is_member(object descriptor)
     Py_ssize_t member_offset(object descriptor)
@@ -138,268 +50,15 @@ cdef extern from *:
     void *PyUnicode_DATA(PyObject *text)
     Py_ssize_t PyList_GET_SIZE(PyObject *items)
 
-
-class _Sample(Struct):
-    items: list = []
-
-
-Factory = type(_Sample.__struct_defaults__[0])
-
 import_datetime()
 cetree.import_lxml__etree()
 
 BUILT_FOR = tree.LIBXML_VERSION  # the headers' libxml2: 21406 is 2.14.6
-
-# How a text becomes a value.
-cdef enum:
-    AS_IT_IS, REPLACE, COLLAPSE, INTEGER, SMALL, DECIMAL, BOOLEAN, DATE, CALL
-cdef dict _WAYS = {
-    replace: REPLACE, collapse: COLLAPSE, read_int: INTEGER, int: SMALL, read_decimal: DECIMAL, read_date: DATE,
-}  # fmt: skip
-
-# How an element becomes a value.
-cdef enum:
-    SIMPLE, READER, FAMILY, FUNCTION
-
-cdef const char *XSI = "http://www.w3.org/2001/XMLSchema-instance"
 cdef Py_ssize_t _LONG = LONG
 
-cdef struct Item:  # an attribute, the text, or an element
-    const char *name
-    const char *ns  # NULL: none
-    Py_ssize_t offset
-    int way
-    PyObject *call
-    PyObject *default
-    int kind
-    bint many
-    PyObject *reader
-    PyObject *function
-    bint nillable
+include "walker/texts.pxi"
+include "walker/tables.pxi"
 
-
-cdef inline bint same(const char *name, const xmlNs *ns, const Item *item) noexcept:
-    if name[0] != item.name[0] or strcmp(name, item.name):
-        return False
-    if ns == NULL or item.ns == NULL:
-        return ns == NULL and item.ns == NULL
-    return strcmp(<const char *>ns.href, item.ns) == 0
-
-
-cdef bint says(const xmlNode *node, const char *name) noexcept:
-    """Whether the element has this attribute of XMLSchema-instance."""
-    cdef xmlAttr *attribute = node.properties
-    while attribute != NULL:
-        if attribute.ns != NULL and strcmp(<const char *>attribute.name, name) == 0 \
-                and strcmp(<const char *>attribute.ns.href, XSI) == 0:
-            return True
-        attribute = attribute.next
-    return False
-
-
-# --- texts ----------------------------------------------------------------------------------------------------------
-
-cdef enum:
-    KNOWN = 1024  # attributes' values that are kept
-    SHORT = 24
-cdef PyObject *_known[KNOWN]
-
-
-cdef PyObject *decode(const char *text, Py_ssize_t n) except NULL:
-    cdef object made = PyUnicode_DecodeUTF8(text, n, NULL)
-    Py_INCREF(<PyObject *>made)
-    return <PyObject *>made
-
-
-cdef PyObject *decode_again(const char *text, Py_ssize_t n) except NULL:
-    """The same for attributes, whose values are few: currencies, units, names of lists."""
-    cdef uint32_t mixed = 2166136261
-    cdef Py_ssize_t i
-    cdef PyObject *found
-    if n > SHORT:
-        return decode(text, n)
-    for i in range(n):
-        mixed = (mixed ^ <unsigned char>text[i]) * 16777619
-    mixed = (mixed ^ (mixed >> 15)) % KNOWN
-    found = _known[mixed]
-    if found != NULL and PyUnicode_GET_LENGTH(found) == n and memcmp(PyUnicode_DATA(found), text, n) == 0:
-        Py_INCREF(found)
-        return found
-    found = decode(text, n)
-    if PyUnicode_IS_COMPACT_ASCII(found):
-        Py_INCREF(found)
-        Py_XDECREF(_known[mixed])
-        _known[mixed] = found
-    return found
-
-
-cdef bint collapsed(const char *text, Py_ssize_t n, bint once) noexcept:
-    """Whether white space is as "collapse" (``once``) or "replace" leaves it."""
-    cdef Py_ssize_t i
-    cdef char before = c" "
-    for i in range(n):
-        if text[i] == c"\t" or text[i] == c"\n" or text[i] == c"\r":
-            return False
-        if once and text[i] == c" " and before == c" ":
-            return False
-        before = text[i]
-    return not once or n == 0 or before != c" "
-
-
-cdef object integer(const char *text, Py_ssize_t n, bint *done):
-    """An integer of at most 15 digits."""
-    cdef long long value = 0
-    cdef Py_ssize_t i = 0
-    done[0] = False
-    if n and (text[0] == c"-" or text[0] == c"+"):
-        i = 1
-    if not 0 < n - i <= 15:
-        return None
-    for i in range(i, n):
-        if not c"0" <= text[i] <= c"9":
-            return None
-        value = value * 10 + (text[i] - c"0")
-    done[0] = True
-    return -value if text[0] == c"-" else value
-
-
-cdef object day(const char *text, Py_ssize_t n):
-    """A date without a zone, in four, two and two digits; None: another form."""
-    cdef int numbers[3]
-    cdef int at = 0
-    cdef Py_ssize_t i
-    if n != 10:
-        return None
-    numbers[0] = numbers[1] = numbers[2] = 0
-    for i in range(10):
-        if i == 4 or i == 7:
-            if text[i] != c"-":
-                return None
-            at += 1
-        elif c"0" <= text[i] <= c"9":
-            numbers[at] = numbers[at] * 10 + (text[i] - c"0")
-        else:
-            return None
-    if not numbers[0] or not 1 <= numbers[1] <= 12 or not 1 <= numbers[2] <= 28:
-        return None
-    return date_new(numbers[0], numbers[1], numbers[2])
-
-
-cdef PyObject *value_of(const Item *item, const char *text, Py_ssize_t n, bint attribute) except NULL:
-    """A new reference to the value of a text."""
-    cdef object made
-    cdef bint done = False
-    cdef int way = item.way
-    if way == AS_IT_IS or (way <= COLLAPSE and collapsed(text, n, way == COLLAPSE)):
-        return decode_again(text, n) if attribute else decode(text, n)
-    if way == INTEGER or way == SMALL:
-        made = integer(text, n, &done)
-        if done:
-            Py_INCREF(<PyObject *>made)
-            return <PyObject *>made
-    elif way == DECIMAL:
-        made = PyUnicode_DecodeUTF8(text, n, NULL)
-        made = Decimal(made) if strstr(text, ".000000") == NULL else read_decimal(made)
-        Py_INCREF(<PyObject *>made)
-        return <PyObject *>made
-    elif way == DATE:
-        made = day(text, n)
-        if made is not None:
-            Py_INCREF(<PyObject *>made)
-            return <PyObject *>made
-    made = PyUnicode_DecodeUTF8(text, n, NULL)
-    made = BOOLEANS[made] if way == BOOLEAN else (<object>item.call)(made)
-    Py_INCREF(<PyObject *>made)
-    return <PyObject *>made
-
-
-cdef inline bint is_text(const xmlNode *node) noexcept:
-    return node.type == tree.XML_TEXT_NODE or node.type == tree.XML_CDATA_SECTION_NODE
-
-
-cdef PyObject *value_in(const Item *item, const xmlNode *first, bint attribute) except NULL:
-    """The value of the text that the children of an element or attribute, of which this is the first, begin with."""
-    cdef const xmlNode *node = first
-    cdef bytes joined
-    if first == NULL or not is_text(first) or (first.content[0] == 0 and first.next == NULL):
-        if item.default != NULL:
-            joined = <bytes>item.default
-            return value_of(item, joined, len(joined), attribute)
-        return value_of(item, "", 0, attribute)
-    if first.next == NULL or not is_text(first.next):
-        return value_of(item, <const char *>first.content, strlen(<const char *>first.content), attribute)
-    joined = b""
-    while node != NULL and is_text(node):
-        if node.content != NULL:
-            joined += <bytes><const char *>node.content
-        node = node.next
-    if not joined and item.default != NULL:
-        joined = <bytes>item.default
-    return value_of(item, joined, len(joined), attribute)
-
-
-# --- costs ----------------------------------------------------------------------------------------------------------
-
-cdef void add_costs(const xmlNode *child, double above, double *total, double *longest) noexcept nogil:
-    cdef double number = 0
-    cdef int faults
-    cdef const xmlAttr *attribute
-    while child != NULL:
-        number += 1
-        if child.type == tree.XML_ELEMENT_NODE:
-            faults = 1
-            attribute = child.properties
-            while attribute != NULL:
-                faults += 1
-                attribute = attribute.next
-            total[0] += (above + number) * faults
-            if above + number > longest[0]:
-                longest[0] = above + number
-            if child.children != NULL:
-                add_costs(child.children, above + number, total, longest)
-        child = child.next
-
-
-def path_costs(_Element root not None):
-    """Of a path to each element and attribute in libxml2's manner, in siblings that are counted: all together, and the
-    longest.
-    """
-    cdef double total = 0, longest = 0
-    cdef const xmlNode *node = root._c_node
-    with nogil:
-        add_costs(node.children, 0, &total, &longest)
-    return total, longest
-
-
-cdef void forget(xmlNode *child) noexcept nogil:
-    while child != NULL:
-        child.prev = NULL
-        if child.type == tree.XML_ELEMENT_NODE:
-            forget(child.children)
-        child = child.next
-
-
-cdef void remember(xmlNode *child) noexcept nogil:
-    cdef xmlNode *before = NULL
-    while child != NULL:
-        child.prev = before
-        before = child
-        if child.type == tree.XML_ELEMENT_NODE:
-            remember(child.children)
-        child = child.next
-
-
-def validate_apart(_Element root not None, validate):
-    """``validate(root)``, while no element below knows the siblings before it, so that none are counted."""
-    cdef xmlNode *node = root._c_node
-    forget(node.children)
-    try:
-        return validate(root)
-    finally:
-        remember(node.children)
-
-
-# --- readers --------------------------------------------------------------------------------------------------------
 
 cdef class _Walk:
     """What one call needs on its way."""
@@ -417,48 +76,6 @@ cdef class _Walk:
         return 0
 
 
-cdef class _Table:
-    """Items, and what they point to."""
-
-    cdef Item *items
-    cdef int n
-    cdef list keep
-
-    def __cinit__(self, Py_ssize_t n):
-        self.keep = []
-        self.n = n
-        self.items = <Item *>PyMem_Calloc(n + 1, sizeof(Item))
-        if self.items == NULL:
-            raise MemoryError
-
-    def __dealloc__(self):
-        PyMem_Free(self.items)
-
-    cdef PyObject *kept(self, object value):
-        self.keep.append(value)
-        return <PyObject *>value
-
-    cdef Item *put(self, int i, str xml, Py_ssize_t offset) except NULL:
-        cdef Item *item = &self.items[i]
-        cdef bytes name = xml.rpartition("}")[2].encode()
-        cdef bytes ns = xml[1:].rpartition("}")[0].encode()
-        self.kept(name)
-        self.kept(ns)
-        item.name = name
-        item.ns = <const char *>ns if ns else NULL
-        item.offset = offset
-        return item
-
-    cdef int convert(self, Item *item, object call, object default) except -1:
-        item.way = AS_IT_IS
-        if call is not None:
-            item.way = BOOLEAN if call is BOOLEANS else _WAYS.get(call, CALL)
-            item.call = self.kept(call)
-        if default is not None:
-            item.default = self.kept(default.encode())
-        return 0
-
-
 cdef class Reader:
     """Reads elements of one class. ``row`` as schema.codegen.native writes it, ``scope`` the globals of its unit,
     ``python`` the generated reader.
@@ -467,13 +84,9 @@ cdef class Reader:
     cdef object cls, python, row, scope
     cdef bint paced, linked, nillable
     cdef PyTypeObject *type
-    cdef int fields
-    cdef Py_ssize_t *offsets
-    cdef char *kinds
-    cdef PyObject **defaults
+    cdef _Layout layout
     cdef _Table attributes, text, elements
     cdef Py_ssize_t others  # the offset of the field for all other attributes; 0: none
-    cdef list keep
 
     def __cinit__(self, tuple row not None, dict scope not None, python, bint paced):
         self.row = row
@@ -481,11 +94,7 @@ cdef class Reader:
         self.python = python
         self.paced = paced
         self.cls = row[0]
-
-    def __dealloc__(self):
-        PyMem_Free(self.offsets)
-        PyMem_Free(self.kinds)
-        PyMem_Free(self.defaults)
+        self.type = <PyTypeObject *>self.cls
 
     def __repr__(self):
         return f"<Reader of {self.cls.__name__}>"
@@ -498,49 +107,19 @@ cdef class Reader:
             walk.due = due_at()
         return self.read(walk, element._c_node)
 
-    cdef object link(self):
+    cdef int link(self) except -1:
         """Works the row out. Other threads may be at the same: the first one's is kept."""
-        cls, nillable, attributes, others, text, elements = self.row
-        names, given = cls.__struct_fields__, cls.__struct_defaults__
-        cdef int n = len(names), i
-        cdef Py_ssize_t *offsets = <Py_ssize_t *>PyMem_Calloc(n + 1, sizeof(Py_ssize_t))
-        cdef char *kinds = <char *>PyMem_Calloc(n + 1, 1)
-        cdef PyObject **defaults = <PyObject **>PyMem_Calloc(n + 1, sizeof(PyObject *))
-        keep = []
-        places = {}
-        if offsets == NULL or kinds == NULL or defaults == NULL:
-            raise MemoryError
-        for i in range(n):
-            descriptor = cls.__dict__[names[i]]
-            offsets[i] = member_offset(descriptor)
-            places[names[i]] = offsets[i]
-            number = i - (n - len(given))
-            default = given[number] if number >= 0 else NODEFAULT
-            if default is NODEFAULT:
-                kinds[i] = REQUIRED
-            elif type(default) is Factory:
-                factory = default.factory
-                kinds[i] = LIST if factory is list else DICT if factory is dict else FACTORY
-                keep.append(factory)
-                defaults[i] = <PyObject *>factory
-            else:
-                kinds[i] = OBJECT
-                keep.append(default)
-                defaults[i] = <PyObject *>default
-        a = self.attribute_table(attributes, places)
-        t = self.text_table(text, places)
-        e = self.element_table(elements, places)
-        if self.linked:
-            PyMem_Free(offsets)
-            PyMem_Free(kinds)
-            PyMem_Free(defaults)
-            return
-        self.type = <PyTypeObject *>cls
-        self.fields, self.offsets, self.kinds, self.defaults, self.keep = n, offsets, kinds, defaults, keep
-        self.attributes, self.text, self.elements = a, t, e
-        self.nillable = nillable
-        self.others = places[others] if others else 0
-        self.linked = True
+        _, nillable, attributes, others, text, elements = self.row
+        cdef _Layout layout = _Layout(self.cls)
+        cdef _Table a = self.attribute_table(attributes, layout.places)
+        cdef _Table t = self.text_table(text, layout.places)
+        cdef _Table e = self.element_table(elements, layout.places)
+        if not self.linked:
+            self.layout, self.attributes, self.text, self.elements = layout, a, t, e
+            self.nillable = nillable
+            self.others = layout.places[others] if others else 0
+            self.linked = True
+        return 0
 
     cdef _Table attribute_table(self, tuple rows, dict places):
         cdef _Table made = _Table(len(rows))
@@ -598,7 +177,7 @@ cdef class Reader:
             set_slot(o, self.text.items.offset, value_in(self.text.items, node.children, False))
         elif self.elements.n:
             self.read_elements(walk, o, node.children)
-        fill(o, self.fields, self.offsets, self.kinds, self.defaults)
+        fill(o, self.layout.n, self.layout.offsets, self.layout.kinds, self.layout.defaults)
         return made
 
     cdef int read_attributes(self, PyObject *o, xmlAttr *attribute) except -1:

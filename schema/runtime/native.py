@@ -1,32 +1,33 @@
-"""Which readers run in C, if any.
+"""What runs in C, if anything: readers, and what is done with whole trees.
 
-The compiled module was built for one series of libxml2 and one lxml; with others, or where it was not built, everything
-is read by Python, with the same result. So it is with EVSCHEMA_PURE=1 in the environment.
+The compiled modules were built for one series of libxml2 and one lxml; with others, or where they were not built,
+everything is done by Python, with the same result. So it is with EVSCHEMA_PURE=1 in the environment.
 """
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from lxml import etree
 
-__all__ = ["accelerate", "available", "path_costs", "validate_apart"]
+__all__ = ["accelerate", "available", "free_below", "path_costs", "validate_apart"]
 
 
-def _load() -> Any:
+def _load(name: str) -> Any:
     if os.environ.get("EVSCHEMA_PURE"):
         return None
     try:
-        from schema.runtime import _walker
+        module = importlib.import_module(f"schema.runtime.{name}")
     except (ImportError, ValueError):  # not built, or lxml's objects are laid out in another way
         return None
     major, minor, _ = etree.LIBXML_VERSION
-    return _walker if major * 100 + minor == _walker.BUILT_FOR // 100 else None
+    return module if major * 100 + minor == module.BUILT_FOR // 100 else None
 
 
-_walker = _load()
+_tree, _walker = _load("_tree"), _load("_walker")
 
 
 def available() -> bool:
@@ -48,9 +49,9 @@ def accelerate(scope: dict[str, Any], paced: bool, rows: Mapping[int, tuple[Any,
 
 def validate_apart(root: etree._Element, validate: Callable[[etree._Element], bool]) -> bool | None:
     """``validate(root)`` in a way in which libxml2 counts no siblings, whatever it finds; None where there is no C."""
-    if _walker is None:
+    if _tree is None:
         return None
-    found: bool = _walker.validate_apart(root, validate)
+    found: bool = _tree.validate_apart(root, validate)
     return found
 
 
@@ -58,8 +59,8 @@ def path_costs(root: etree._Element) -> tuple[float, float]:
     """How many siblings libxml2 counts to tell the path of each element and attribute: all together, and for the
     longest one.
     """
-    if _walker is not None:
-        found: tuple[float, float] = _walker.path_costs(root)
+    if _tree is not None:
+        found: tuple[float, float] = _tree.path_costs(root)
         return found
     total = longest = 0
     open_elements = [(root, 0)]
@@ -71,3 +72,10 @@ def path_costs(root: etree._Element) -> tuple[float, float]:
             if len(child):
                 open_elements.append((child, number))
     return total, longest
+
+
+def free_below(root: etree._Element) -> bool:
+    """Frees what a root contains, without the interpreter lock, if nobody has any other element of its tree; whether
+    that has been done. Nobody may use the root any more.
+    """
+    return _tree is not None and bool(_tree.free_below(root))

@@ -26,7 +26,7 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None
     """With few affordable faults: about twenty."""
     monkeypatch.setattr(faulty, "AFFORDABLE", 20.0 * 3 * MANY)
     if request.param == "Python":
-        monkeypatch.setattr(native, "_walker", None)
+        monkeypatch.setattr(native, "_tree", None)
 
 
 def document(*parts: str) -> bytes:
@@ -102,7 +102,7 @@ def test_both_count_alike(monkeypatch: pytest.MonkeyPatch) -> None:
         pytest.skip("no C here")
     root = etree.fromstring(b'<r><a/><a x="1" y="2"><b/><b/></a><c><d><e/></d></c></r>')
     in_c = native.path_costs(root)
-    monkeypatch.setattr(native, "_walker", None)
+    monkeypatch.setattr(native, "_tree", None)
     assert native.path_costs(root) == in_c == (1 + 2 * 3 + 3 + 4 + 3 + 4 + 5, 5)
 
 

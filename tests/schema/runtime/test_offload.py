@@ -95,11 +95,11 @@ def test_a_chosen_executor_parses_and_validates(s: schema.Schema) -> None:
     offload.use(executor)
     try:
         in_hub(lambda: s.from_xml(LARGE))
-        assert executor.calls == ["_judged"]
+        assert executor.calls == ["_judged", "end_here"]
         in_hub(lambda: s.from_xml(SMALL))
-        assert executor.calls == ["_judged"]
+        assert executor.calls == ["_judged", "end_here"]
         s.from_xml(LARGE)  # no hub, nobody waits
-        assert executor.calls == ["_judged"]
+        assert executor.calls == ["_judged", "end_here"]
     finally:
         offload.use(None)
 
