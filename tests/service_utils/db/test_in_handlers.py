@@ -14,7 +14,7 @@ import os, time
 import evpy
 from service_utils.db import connect
 
-db = connect(os.environ["TEST_DB"], size=2, timeout=0.3)
+db = connect(os.environ["TEST_DB"], size=2, timeout=1)
 nowhere = connect("postgresql://ann:s3cret@127.0.0.1:1/shop")
 handle = evpy.Router()
 kept, enough = [], []
