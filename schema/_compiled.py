@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from lxml import etree
 
-from schema._schema import RootInfo, Schema
+from schema._base import RootInfo
+from schema._schema import Schema
 from schema.runtime.judge import compile_texts
 
 if TYPE_CHECKING:

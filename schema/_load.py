@@ -12,7 +12,7 @@ from typing import Any
 
 from lxml import etree
 
-from schema._schema import RootInfo
+from schema._base import RootInfo
 from schema.codegen import classes
 from schema.codegen.plan import Plan, make_plan
 from schema.codegen.units import UNITS, root_infos

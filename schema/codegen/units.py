@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from schema._schema import RootInfo
+from schema._base import RootInfo
 from schema.codegen import xml_reader, xml_writer
 from schema.codegen.classes import value_annotation
 from schema.codegen.plan import Plan

@@ -10,6 +10,7 @@ is mended, too: it refuses white space around dates, times and durations.
 from __future__ import annotations
 
 import os
+import re
 import threading
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
@@ -23,10 +24,14 @@ from schema.runtime.native import validate_apart
 if TYPE_CHECKING:
     from schema.model.sources import Bundle
 
-__all__ = ["MAX_BYTES", "Judge", "compile_bundle", "parse", "too_large"]
+__all__ = ["MAX_BYTES", "Judge", "as_bytes", "compile_bundle", "not_well_formed", "parse", "too_large"]
 
 MAX_BYTES = 8 << 20  # of one document, by default
 _URL = "evschema:///"
+_PLACE = re.compile(r"\s*, line \d+, column (\d+)\s*$")
+_PLAIN = re.compile(r"line (\d+): b(['\"])(.*)\2", re.DOTALL)  # how lxml says it where the parser has a schema
+_HINT = re.compile(r",? (use|try|see) (XML_PARSE_HUGE|xmlCtxt)\S*( option)?")  # of no use to who cannot call libxml2
+_LIMITS = (etree.ErrorTypes.ERR_RESOURCE_LIMIT, etree.ErrorTypes.ERR_NAME_TOO_LONG)
 
 
 class _BundleResolver(etree.Resolver):
@@ -101,12 +106,34 @@ def parse(data: bytes, max_bytes: int = MAX_BYTES) -> etree._Element:
     try:
         root = etree.fromstring(data, _parsers.parser)
     except etree.XMLSyntaxError as error:
-        raise ValidationError([Problem("xml-not-well-formed", str(error.msg), line=error.lineno)]) from None
+        raise not_well_formed(error) from None
     except ValueError as error:  # a str with an encoding declaration, NUL
         raise ValidationError([Problem("xml-not-well-formed", str(error))]) from None
     if root.getroottree().docinfo.internalDTD is not None:
         raise ValidationError([Problem("doctype-refused", "a document with a DOCTYPE is refused", line=1)])
     return root
+
+
+def not_well_formed(error: etree.XMLSyntaxError) -> ValidationError:
+    """What libxml2 says of a text that is no XML, or that goes beyond its limits (LimitExceeded)."""
+    message, line = str(error.msg), error.lineno
+    if plain := _PLAIN.fullmatch(message):
+        line, message = int(plain[1]), plain[3].removesuffix("\\n")
+    place = _PLACE.search(message)
+    message = _HINT.sub("", message[: place.start()] if place else message)
+    if error.code in _LIMITS:
+        return LimitExceeded([Problem("limit", message, line=line)])
+    if place:
+        message += f" (column {place[1]})"
+    return ValidationError([Problem("xml-not-well-formed", message, line=line)])
+
+
+def as_bytes(data: object) -> bytes:
+    """A document that is not bytes, as bytes. Raises TypeError for what is no bytes-like object."""
+    if isinstance(data, bytes | bytearray | memoryview):
+        return bytes(data)
+    hint = "; encode the text" if isinstance(data, str) else ""
+    raise TypeError(f"a document is bytes, not {type(data).__name__}{hint}")
 
 
 def too_large(what: str, most: int) -> LimitExceeded:

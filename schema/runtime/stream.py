@@ -5,7 +5,8 @@ on raises ValidationError at that point, after what came before has been given a
 out of the tree.
 
 With a schema in the parser, an entity reference can crash libxml2 before 2.15.3 (CVE-2026-6732). Hence the beginning of
-the document goes through expat first, which sees a DOCTYPE in any encoding; then nothing of it reaches libxml2.
+the document goes through expat first, which sees a DOCTYPE in any encoding; then nothing of it reaches libxml2, and
+there are no entities that could be resolved.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from lxml import etree
 
 from schema.errors import Problem, ValidationError
 from schema.model.components import local
-from schema.runtime.judge import Judge
+from schema.runtime.judge import Judge, not_well_formed
 from schema.runtime.messages import Finder, describe, readable_path
 
 __all__ = ["iter_elements"]
@@ -55,17 +56,24 @@ def _prolog(file: IO[bytes]) -> tuple[bytes, str]:
             piece = file.read(_PIECE)
             if not piece:
                 break
+            if type(piece) is not bytes:
+                raise TypeError("iter_xml reads bytes: open the file in binary mode")
             read += piece
             parser.Parse(piece, False)
     except _RootSeenError as seen:
         return read, str(seen)
     except _DoctypeSeenError:
-        problem = Problem("doctype-refused", "a document with a DOCTYPE is refused", line=parser.CurrentLineNumber)
-        raise ValidationError([problem]) from None
+        raise ValidationError([_doctype(parser.CurrentLineNumber)]) from None
     except expat.ExpatError as error:
         text = expat.errors.messages[error.code]
         raise ValidationError([Problem("xml-not-well-formed", text, line=error.lineno)]) from None
+    except (LookupError, ValueError) as error:  # an encoding that Python does not know, or not as one of single bytes
+        raise ValidationError([Problem("xml-not-well-formed", str(error), line=1)]) from None
     raise ValidationError([Problem("xml-not-well-formed", f"no root element in the first {len(read)} bytes")])
+
+
+def _doctype(line: int) -> Problem:
+    return Problem("doctype-refused", "a document with a DOCTYPE is refused", line=line)
 
 
 class _Rest(io.RawIOBase):
@@ -118,12 +126,12 @@ def iter_elements(
 ) -> Iterator[Any]:
     """The objects of all elements with this name (Clark) that lie in no other one of it."""
     head, name = _prolog(file)
-    events = etree.iterparse(
+    events = etree.iterparse(  # type: ignore[call-overload]
         _Rest(head, file),
         events=("start", "end"),
         tag=(tag, f"{{*}}{name}"),
         schema=judge.compiled,
-        resolve_entities=False,
+        resolve_entities="internal",  # with False, lxml lets every syntax error pass when there is a schema
         load_dtd=False,
         no_network=True,
         remove_comments=True,
@@ -136,6 +144,8 @@ def iter_elements(
         for event, element in events:
             if state.root is None:
                 state.root = element
+                if element.getroottree().docinfo.internalDTD is not None:  # expat has not seen what libxml2 sees
+                    raise ValidationError([_doctype(1)])
             if element.tag != tag:
                 continue
             if event == "start":
@@ -148,17 +158,19 @@ def iter_elements(
                 yield read(element)
                 state.forget(element)
     except etree.XMLSyntaxError as error:
-        raise _failure(events, judge, limit, str(error.msg), state) from None
+        raise _failure(events, judge, limit, error, state) from None
     if events.error_log:
-        raise _failure(events, judge, limit, "", state)
+        raise _failure(events, judge, limit, None, state)
 
 
-def _failure(events: etree.iterparse[Any], judge: Judge, limit: int, message: str, state: _State) -> ValidationError:
+def _failure(
+    events: etree.iterparse[Any], judge: Judge, limit: int, error: etree.XMLSyntaxError | None, state: _State
+) -> ValidationError:
     entries = [entry for entry in events.error_log if entry.level >= etree.ErrorLevels.ERROR]
     problems, more = describe(entries, None, limit)
     if state.root is not None and any(problem.line is None for problem in problems):
         problems = _placed(problems, entries, judge, state.root, state)
-    return ValidationError(problems or [Problem("xml-not-well-formed", message)], more=more)
+    return ValidationError(problems, more=more) if problems or error is None else not_well_formed(error)
 
 
 def _placed(

@@ -1,4 +1,5 @@
-"""Where an object holds a value of another kind than its class says: asked when a writer has failed.
+"""Where an object holds a value of another kind than its class says, or what cannot be said in XML: asked when a writer
+has failed, or has written what is no XML.
 
 Writers do not look before they write, since that would cost as much as writing; they raise whatever comes of it. Then
 the object is gone through here, field by field, with the very expressions that the writers are made of.
@@ -7,6 +8,7 @@ the object is gone through here, field by field, with the very expressions that 
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -19,6 +21,10 @@ from schema.runtime import writing
 from schema.values import AnyElement
 
 __all__ = ["find_wrong"]
+
+
+# What is no Char of XML 1.0 (2.2); surrogates alone can be in a str, but in no document.
+_NO_CHARACTER = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 @functools.cache
@@ -38,6 +44,8 @@ class _Search:
         if f.kind == "any" or f.any_type:
             if not isinstance(value, AnyElement):
                 yield _expected("AnyElement", value, path)
+            else:
+                yield from self.any(value, path)
         elif f.target is not None:
             family = [f.target] if f.kind in ("group", "mixed") else f.target.family
             found = next((c for c in family if type(value) is self.classes.get(c.name)), None)
@@ -60,6 +68,15 @@ class _Search:
         else:
             if not isinstance(text, str):
                 yield _expected(value_annotation(f), value, path)
+            else:
+                yield from _unsayable(text, path)
+
+    def any(self, element: AnyElement, path: str) -> Iterator[Problem]:
+        for text in (*element.attributes.values(), *element.content):
+            if isinstance(text, AnyElement):
+                yield from self.any(text, path)
+            elif isinstance(text, str):
+                yield from _unsayable(text, path)
 
     def object(self, c: Class, value: Any, path: str) -> Iterator[Problem]:
         nil = c.nil_field is not None and bool(getattr(value, "nil", False))
@@ -71,6 +88,9 @@ class _Search:
             if f.kind == "any_attribute":
                 if not isinstance(inner, dict) or not all(isinstance(x, str) for pair in inner.items() for x in pair):
                     yield _expected("dict[str, str]", inner, at)
+                else:
+                    for text in inner.values():
+                        yield from _unsayable(text, at)
             elif f.many:
                 yield from self.list(f, inner, at)
             elif inner is msgspec.UNSET or (inner is None and not f.nillable):
@@ -88,6 +108,8 @@ class _Search:
         for number, one in enumerate(value):
             if f.kind != "mixed" or not isinstance(one, str):
                 yield from self.one(f, one, f"{path}[{number}]")
+            else:
+                yield from _unsayable(one, f"{path}[{number}]")
 
     @staticmethod
     def exclusive(model: Choice, value: Any, path: str) -> Iterator[Problem]:
@@ -99,6 +121,13 @@ class _Search:
         if len(given) != 1:
             names = ", ".join(leaf.field.name for leaf in leaves)
             yield Problem("wrong-type", f"exactly one of {names} is expected, there are {len(given)}", path)
+
+
+def _unsayable(text: str, path: str) -> Iterator[Problem]:
+    found = _NO_CHARACTER.search(text)
+    if found:
+        message = f"U+{ord(found[0]):04X} cannot be in an XML document, however it is written"
+        yield Problem("xml-not-well-formed", message, path, value=ascii(text)[1:-1][:80])
 
 
 def _expected(kind: str, value: Any, path: str) -> Problem:
