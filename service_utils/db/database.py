@@ -6,7 +6,7 @@ import functools
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextvars import ContextVar
-from typing import Any, Concatenate, ParamSpec, Self, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from greenlet import getcurrent
 
@@ -16,7 +16,7 @@ from service_utils.db.querylog import QueryLog
 from service_utils.db.rows import Result
 from service_utils.db.session import Isolation, Notification, Options, Session, SessionConnector
 from service_utils.db.transaction import Transaction
-from service_utils.pool import Lease, Pool, PoolStatistics
+from service_utils.pool import Lease, Pool, PooledClient
 from service_utils.sql import Macros
 from service_utils.waiting import sleep
 
@@ -27,7 +27,7 @@ T = TypeVar("T")
 FIRST_PAUSE, LONGEST_PAUSE = 0.005, 0.5  # seconds before a transaction is run again
 
 
-class Database(Queries):
+class Database(PooledClient[Session], Queries):
     """A database and its connections. For any number of greenlets and threads; never in the middle of somebody else's
     work.
 
@@ -217,22 +217,6 @@ class Database(Queries):
 
     def _end_log(self, started: float, arguments: tuple[Any, ...], outcome: Any) -> None:
         self.query_log.end(started, arguments, outcome)
-
-    # --- the whole
-
-    def statistics(self) -> PoolStatistics:
-        """How the connections are doing."""
-        return self.pool.statistics()
-
-    def close(self, timeout: float = 0.0) -> bool:
-        """Ends all connections, waiting up to ``timeout`` seconds for those in use; whether all have come back."""
-        return self.pool.close(timeout)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.close()
 
     def __repr__(self) -> str:
         return f"<Database {self.name}>"

@@ -9,35 +9,26 @@ the rows that it found, as the other engines do, not those that it made differen
 from __future__ import annotations
 
 import contextlib
-import datetime
-import decimal
-import enum
 import math
 import re
-import ssl
-import uuid
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import msgspec
 import pymysql
 import pymysql.cursors
-from pymysql.constants import CLIENT
 
-from evpy.errors import EvpyError
 from service_utils.db.cancelling import tell
-from service_utils.db.errors import ConcurrentUse, DatabaseError, error_for
-from service_utils.db.hosts import Hosts
-from service_utils.db.mysql_errors import interruption, translated
+from service_utils.db.errors import ConcurrentUse
+from service_utils.db.mysql_errors import translated
+from service_utils.db.mysql_values import adapted
 from service_utils.db.rows import Result
-from service_utils.db.session import Options, Session, SessionConnector
-from service_utils.db.url import Address
-from service_utils.sockets import TlsContext, TlsStream, client_context, connect
-from service_utils.waiting import READ, poll
+from service_utils.db.session import Options, Session
 
-__all__ = ["MysqlConnector", "MysqlSettings"]
+if TYPE_CHECKING:
+    from service_utils.db.mysql_connector import MysqlConnector
+
+__all__ = ["MysqlSession"]
 
 GRACE = 5.0  # seconds that the server gets beyond the time after which it should have given up by itself
 IN_TRANSACTION = 1  # SERVER_STATUS_IN_TRANS
@@ -49,18 +40,6 @@ _LASTING = re.compile(
     r"|select\b.*\bget_lock\s*\(|select\b.*:=)",
     re.IGNORECASE | re.DOTALL,
 )
-_LOCAL = ("localhost", "127.0.0.1", "::1")
-_TLS = ("disable", "prefer", "require", "verify-ca", "verify-full")
-
-
-@dataclass(frozen=True)
-class MysqlSettings:
-    """Times in seconds."""
-
-    address: Address
-    statement_timeout: float | None = 60.0
-    lock_timeout: float | None = None
-    connect_timeout: float = 5.0
 
 
 class MysqlSession(Session):
@@ -132,7 +111,7 @@ class MysqlSession(Session):
     def _run(self, text: str, values: Sequence[Any]) -> Result:
         with self._exchange():
             cursor = self.connection.cursor()
-            cursor.execute(text, _adapted(values) if values else None)
+            cursor.execute(text, adapted(values) if values else None)
             description = cursor.description
             if description is None:
                 return Result(None, [], cursor.rowcount)
@@ -141,12 +120,12 @@ class MysqlSession(Session):
     def run_many(self, text: str, values: Iterable[Sequence[Any]]) -> int:
         with self._exchange():
             cursor = self.connection.cursor()
-            return int(cursor.executemany(text, [_adapted(each) for each in values]) or 0)
+            return int(cursor.executemany(text, [adapted(each) for each in values]) or 0)
 
     def stream(self, text: str, values: Sequence[Any], batch: int) -> Iterator[Result]:
         with self._exchange():
             cursor = self.connection.cursor(pymysql.cursors.SSCursor)
-            cursor.execute(text, _adapted(values) if values else None)
+            cursor.execute(text, adapted(values) if values else None)
         if cursor.description is None:
             yield Result(None, [], cursor.rowcount)
             return
@@ -224,153 +203,6 @@ class MysqlSession(Session):
             tell(self.connector.kill, self._place, connection.server_thread_id[0], self._port)
 
 
-class _Connection(pymysql.Connection):  # type: ignore[type-arg, misc, unused-ignore]
-    """One that sends no password in clear text, whatever the server (or whoever is on the way) asks for."""
-
-    def _process_auth(self, plugin_name: bytes, auth_packet: Any, handler: Any = None) -> Any:
-        if plugin_name in (b"mysql_clear_password", b"dialog"):
-            connection: Any = self
-            if not connection._secure and not (connection.host.startswith("/") or connection.host in _LOCAL):
-                raise pymysql.OperationalError(
-                    1045, f"{connection.host} asks for the password in clear text, and there is no TLS: use sslmode="
-                )
-        return super()._process_auth(plugin_name, auth_packet, handler)  # type: ignore[misc, unused-ignore]
-
-
-class MysqlConnector(SessionConnector):
-    dialect = "mysql"
-
-    def __init__(self, settings: MysqlSettings) -> None:
-        self.settings = settings
-        address = settings.address
-        self.name = f"mysql://{address}"
-        self.hosts: Hosts = Hosts(address, self.name)
-        options = self.hosts.options
-        mode = options.pop("sslmode", "prefer")
-        authority = options.pop("sslrootcert", None)
-        if mode not in _TLS:
-            raise ValueError(f"{self.name}: sslmode={mode}: there are {', '.join(_TLS)}")
-        if options:
-            known = "sslmode, sslrootcert, target_session_attrs and load_balance_hosts"
-            raise ValueError(f"{self.name}: no option {next(iter(options))!r}; there are {known}")
-        self._tls_mode = mode
-        self._tls = TlsContext(_tls_context(mode, authority)) if self._tls_mode != "disable" else None
-        self._arguments: dict[str, Any] = {
-            "user": address.user, "password": address.password.encode(),
-            "database": address.database or None, "charset": "utf8mb4", "autocommit": True, "defer_connect": True,
-            "client_flag": CLIENT.FOUND_ROWS, "binary_prefix": True, "init_command": "set time_zone = '+00:00'",
-            "program_name": "service_utils", "ssl_disabled": True,  # see _open
-        }  # fmt: skip
-
-    def _open(self, host: str, port: int, timeout: float) -> Any:
-        tls_mode = "disable" if host.startswith("/") else self._tls_mode
-        connection: Any = _Connection(host=host, port=port, **self._arguments)
-        if tls_mode != "disable":  # the driver would load all certificates anew for each connection
-            connection.ssl, connection.ctx = True, self._tls
-            connection._ssl_required = tls_mode != "prefer"
-        try:
-            stream = connect(host, port, timeout)
-        except OSError as error:
-            if isinstance(error, EvpyError):  # a deadline of evpy is a TimeoutError
-                raise
-            raise error_for("08001", f"cannot connect to {self.name}: {error}", "mysql") from error
-        try:
-            stream.timeout = timeout
-            connection.connect(stream)
-        except pymysql.MySQLError as error:
-            if (ended_by := interruption(error)) is not None:
-                raise ended_by from None
-            raise translated(error, connecting=True) from error
-        except BaseException:
-            stream.close()
-            raise
-        if tls_mode not in ("disable", "prefer") and not isinstance(connection._sock, TlsStream):
-            connection.close()
-            raise error_for("08001", f"{self.name}: sslmode={tls_mode}, but the server offers no TLS", "mysql")
-        return connection
-
-    def connect(self, timeout: float) -> Session:
-        return self.hosts.connect(timeout, self.settings.connect_timeout, self._connect_to)
-
-    def _connect_to(self, host: str, port: int, wanted: str, timeout: float) -> Session:
-        session = MysqlSession(self, self._open(host, port, timeout), (host, port))
-        if wanted != "any":
-            try:
-                replica = bool(session.run("select @@global.read_only", ()).rows[0][0])
-                if replica != (wanted in ("read-only", "standby")):
-                    raise error_for("08001", "the server is " + ("read-only" if replica else "not read-only"), "mysql")
-            except BaseException:
-                session.end()
-                raise
-        return session
-
-    def glance(self, connection: Session) -> bool:
-        assert isinstance(connection, MysqlSession)
-        return not poll(connection.connection._sock.fileno(), READ, 0)
-
-    def is_alive(self, connection: Session, timeout: float) -> bool:
-        assert isinstance(connection, MysqlSession)
-        return connection.ping(timeout)
-
-    def kill(self, place: tuple[str, int], thread: int, port: int) -> None:
-        """Ends a connection at the server, if it is still the one that came from this port of ours.
-
-        After a restart of the server the number may be that of somebody else's connection.
-        """
-        with contextlib.suppress(DatabaseError, pymysql.MySQLError):
-            connection = self._open(*place, self.settings.connect_timeout)
-            try:
-                with connection.cursor() as cursor:
-                    cursor.execute(
-                        "select id from information_schema.processlist where id = %s and host like %s",
-                        (thread, f"%:{port}"),
-                    )
-                    if cursor.fetchall():
-                        cursor.execute(f"kill {int(thread)}")
-            finally:
-                connection.close()
-
-
-def _tls_context(mode: str, authority: str | None) -> ssl.SSLContext:
-    context = client_context(cafile=authority)
-    context.check_hostname = mode == "verify-full"
-    if not mode.startswith("verify"):
-        context.verify_mode = ssl.CERT_NONE
-    return context
-
-
 @lru_cache(maxsize=2000)
 def _lasts(text: str) -> bool:
     return _LASTING.match(text) is not None
-
-
-_NATIVE = frozenset({int, float, str, bytes, bool, type(None), decimal.Decimal})
-
-
-def _adapted(values: Sequence[Any]) -> Sequence[Any]:
-    """Values as the driver knows them: times in UTC, UUIDs as text, lists and dicts as JSON."""
-    for value in values:
-        if type(value) not in _NATIVE:
-            return [value if type(value) in _NATIVE else _adapt(value) for value in values]
-    return values
-
-
-def _adapt(value: Any) -> Any:
-    if isinstance(value, datetime.datetime) and value.tzinfo is not None:
-        return value.astimezone(datetime.UTC).replace(tzinfo=None)
-    if isinstance(value, enum.Enum):
-        return _adapt(value.value)
-    if isinstance(value, uuid.UUID):
-        return str(value)
-    if isinstance(value, dict | list | tuple):
-        return msgspec.json.encode(value).decode()
-    kinds: tuple[Any, ...] = (int, float, str, bytes)
-    for kind in kinds:  # the driver goes by the very type
-        if isinstance(value, kind):
-            return kind(value)
-    if isinstance(value, bytearray | memoryview):
-        return bytes(value)
-    if isinstance(value, datetime.date | datetime.time | datetime.timedelta | decimal.Decimal):
-        return value
-    # The driver would send what str() makes of it.
-    raise error_for("22023", f"cannot send values of type {type(value).__name__!r}", "mysql")

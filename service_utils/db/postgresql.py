@@ -1,83 +1,37 @@
-"""What is said over a connection to PostgreSQL: statements, pipelines, cursors, COPY, LISTEN, transactions.
+"""What is said over a connection to PostgreSQL beyond statements: cursors, COPY, LISTEN, transactions.
 
-Statements are sent by libpq's functions directly, with psycopg's adapters for values and rows: its cursors would cost
-twice as much. What comes for the second time is prepared. What was interrupted leaves the connection in the middle of
-its protocol, which libpq tells (PQTRANS_ACTIVE): it is ended, and the server is asked to cancel what it was doing.
+What was interrupted leaves the connection in the middle of its protocol, which libpq tells (PQTRANS_ACTIVE): it is
+ended, and the server is asked to cancel what it was doing.
 
 A server that says nothing for ``statement_timeout`` and a grace of some seconds is given up.
 """
 
 from __future__ import annotations
 
-import contextlib
-import itertools
 import math
-import re
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from time import monotonic
 from typing import Any
 
-import psycopg
-from psycopg import RawCursor, RawServerCursor, pq
-from psycopg.adapt import PyFormat, Transformer
-from psycopg.errors import error_from_result
-from psycopg.generators import execute
+from psycopg import RawServerCursor
 from psycopg.rows import tuple_row
 
 from service_utils.db.cancelling import tell
-from service_utils.db.errors import DatabaseError, StatementTimeout, TransactionAborted, error_for
+from service_utils.db.errors import TransactionAborted
 from service_utils.db.postgresql_link import (
-    Link,
-    Silence,
     ask_to_cancel,
     cancellation,
     milliseconds,
     patience_for,
-    translated,
 )
+from service_utils.db.postgresql_statements import ACTIVE, IDLE, INERROR, NUMBERS, OK, Statements
 from service_utils.db.rows import Result
-from service_utils.db.session import Notification, Options, Session
+from service_utils.db.session import Notification, Options
 from service_utils.sql.plans import quote_identifier
-from service_utils.waiting import READ, WRITE
+from service_utils.waiting import READ
 
 __all__ = ["PostgresqlSession"]
-
-_IDLE, _ACTIVE, _INERROR = (
-    int(s) for s in (pq.TransactionStatus.IDLE, pq.TransactionStatus.ACTIVE, pq.TransactionStatus.INERROR)
-)
-_OK = int(pq.ConnStatus.OK)
-_TUPLES, _FATAL, _SYNC = (
-    int(s) for s in (pq.ExecStatus.TUPLES_OK, pq.ExecStatus.FATAL_ERROR, pq.ExecStatus.PIPELINE_SYNC)
-)
-_GOOD = (_TUPLES, int(pq.ExecStatus.COMMAND_OK))
-_COPY = tuple(int(s) for s in (pq.ExecStatus.COPY_IN, pq.ExecStatus.COPY_OUT, pq.ExecStatus.COPY_BOTH))
-_STEADY = ("select", "insert", "update", "delete")
-PREPARED = 300  # statements that a connection keeps prepared
-SEEN = 3000  # texts that it remembers having seen
-BATCH = 1000  # statements in one round trip
-# What would be there for whoever gets the connection next: settings, roles, locks and temporary tables of the session.
-_LASTING = re.compile(
-    r"(?:\s+|--[^\n]*\n|/\*.*?\*/)*(?:"
-    r"set\s+(?!local\b|transaction\b|constraints\b)|reset\b|listen\b|load\b"
-    r"|create\s+(?:or\s+replace\s+)?(?:global\s+|local\s+)?temp|declare\b.*\bwith\s+hold\b"
-    r"|select\b.*\bpg_(?:try_)?advisory_lock(?:_shared)?\s*\(|select\b.*\bset_config\s*\([^)]*\bfalse\s*\))",
-    re.IGNORECASE | re.DOTALL,
-)
-_names = itertools.count(1)
-
-
-class _Statement:
-    """One that the server has prepared."""
-
-    __slots__ = ("columns", "name", "steady")
-
-    def __init__(self, name: bytes, text: str) -> None:
-        self.name = name  #: at the server
-        # Other columns than the first time are an error with these ("cached plan must not change result type"), after
-        # which the statement is prepared anew; commands like FETCH may have others every time.
-        self.steady = text.lstrip()[:6].lower() in _STEADY
-        self.columns: tuple[str, ...] = ()  #: when they are known, and steady
 
 
 class _Silent:
@@ -87,236 +41,12 @@ class _Silent:
         pass
 
 
-class PostgresqlSession(Session):
-    dialect = "postgresql"
-
-    def __init__(self, statement_timeout: float | None, connection: Link) -> None:
-        self.connection = connection
-        self.pgconn = connection.pgconn
-        self._patience = patience_for(statement_timeout)
-        connection.patience = self._patience
-        self._cursor: Any = RawCursor(connection)
-        self._transformer: Any = Transformer(connection)
-        self._prepared: dict[tuple[str, tuple[int, ...]], _Statement] = {}  # by text and types of values
-        self._seen: set[tuple[str, tuple[int, ...]]] = set()  # once; the second time it is prepared
-        self._altered = False  # something was set that outlives the transaction
-
-    @contextlib.contextmanager
-    def _errors(self) -> Iterator[None]:
-        try:
-            yield
-        except (psycopg.Error, Silence) as error:
-            raise self._translated(error) from error
-
-    def _translated(self, error: Exception) -> DatabaseError:
-        if isinstance(error, Silence):
-            silence = StatementTimeout(f"the server has said nothing for {self.connection.patience:.3g} s")
-            silence.engine, silence.sqlstate = "postgresql", "57014"
-            return silence
-        return translated(error, lost=self.pgconn.status != _OK)
-
-    def run(self, text: str, values: Sequence[Any]) -> Result:
-        try:
-            params, types, formats = self._dumped(values)
-            statement = self._prepared.get((text, types))
-            if statement is None:
-                if not self._worth_preparing(text, types):
-                    return self._run_once(text, params, types, formats)
-                statement = self._prepare(text, types)
-            self.pgconn.send_query_prepared(statement.name, params, formats)
-            result = self._received()
-            if result.status == _TUPLES:
-                return self._loaded(result, statement)
-            if result.status == _FATAL and self._forget(text, types, result):
-                return self.run(text, values)
-            return self._several([result])
-        except (psycopg.Error, Silence) as error:
-            raise self._translated(error) from error
-
-    def _run_once(self, text: str, params: Any, types: tuple[int, ...], formats: Any) -> Result:
-        if params is None:
-            self.pgconn.send_query(text.encode())  # several statements, perhaps
-        else:
-            self.pgconn.send_query_params(text.encode(), params, types, formats)
-        return self._several(self.connection.wait(execute(self.pgconn)))
-
-    def _received(self) -> Any:
-        """The one result of a statement that was sent: as psycopg's ``execute``, without a generator."""
-        pgconn: Any = self.pgconn
-        wait, patience = self.connection.waits.wait, self.connection.patience
-        while pgconn.flush():  # the server may not read on before we do
-            ready = wait(READ | WRITE, patience)
-            if not ready:
-                raise Silence
-            if ready & READ:
-                pgconn.consume_input()
-        while True:
-            if not wait(READ, patience):
-                raise Silence
-            pgconn.consume_input()
-            if not pgconn.is_busy():
-                break
-        result = pgconn.get_result()
-        if result.status in _COPY:
-            return result  # there is one for each time that one asks
-        # What ends the answer has come as well, as a rule, and is seen when libpq looks for notifications. Those there
-        # are come of a LISTEN that was made by hand: nobody will ask for them. (Asking whether libpq is busy would let
-        # go of the interpreter, and cost a switch interval while another thread is busy.)
-        while pgconn.notifies() is not None:
-            pass
-        while pgconn.transaction_status == _ACTIVE:
-            if pgconn.is_busy():
-                if not wait(READ, patience):
-                    raise Silence
-                pgconn.consume_input()
-            elif pgconn.get_result() is None:
-                break
-        return result
-
-    def _dumped(self, values: Sequence[Any]) -> tuple[Any, tuple[int, ...], Any]:
-        if not values:
-            return None, (), None
-        transformer = self._transformer
-        params = transformer.dump_sequence(values, [PyFormat.AUTO] * len(values))
-        return params, transformer.types or (), transformer.formats
-
-    def _worth_preparing(self, text: str, types: tuple[int, ...]) -> bool:
-        key = (text, types)
-        if key in self._seen:
-            return bool(types) or ";" not in text
-        if len(self._seen) >= SEEN:
-            self._seen.clear()
-        self._seen.add(key)
-        if _LASTING.match(text):
-            self._altered = True
-        return False
-
-    def _prepare(self, text: str, types: tuple[int, ...]) -> _Statement:
-        self._make_room()
-        statement = _Statement(b"su_%d" % next(_names), text)
-        self.pgconn.send_prepare(statement.name, text.encode(), types)
-        result = self._received()
-        if result.status == _FATAL:
-            raise error_from_result(result)
-        self._prepared[text, types] = statement
-        return statement
-
-    def _make_room(self) -> None:
-        while len(self._prepared) >= PREPARED:
-            key = next(iter(self._prepared))
-            old = self._prepared.pop(key)
-            self._seen.discard(key)
-            self.pgconn.send_query(b"deallocate " + old.name)
-            self.connection.wait(execute(self.pgconn))
-
-    def _forget(self, text: str, types: tuple[int, ...], result: Any) -> bool:
-        """After an error: drops what the server does not have (any more) as it was; whether to try again at once."""
-        state = result.error_field(pq.DiagnosticField.SQLSTATE)
-        # A table has changed ("cached plan must not change result type"), or DEALLOCATE ALL, or DISCARD ALL.
-        if state not in (b"0A000", b"26000"):
-            return False
-        statement = self._prepared.pop((text, types), None)
-        if statement is None or self.pgconn.transaction_status != _IDLE:
-            return False
-        if state == b"0A000":
-            self.pgconn.send_query(b"deallocate " + statement.name)
-            self.connection.wait(execute(self.pgconn))
-        return True
-
-    def _loaded(self, result: Any, statement: _Statement | None = None) -> Result:
-        """Rows of a result that is no error."""
-        fields = result.nfields
-        affected = result.command_tuples
-        if not fields:
-            has_rows = result.status == _TUPLES
-            return Result(() if has_rows else None, [], -1 if affected is None else affected)
-        columns = statement.columns if statement is not None else ()
-        if len(columns) != fields:
-            columns = tuple([result.fname(i).decode() for i in range(fields)])
-            if statement is not None and statement.steady:
-                statement.columns = columns
-        transformer = self._transformer
-        transformer.set_pgresult(result)
-        return Result(columns, transformer.load_rows(0, result.ntuples, tuple), affected)
-
-    def _several(self, results: list[Any]) -> Result:
-        for result in results:
-            if result.status == _FATAL:
-                raise error_from_result(result)
-            if result.status not in (*_GOOD, pq.ExecStatus.EMPTY_QUERY):
-                self.connection.close()  # COPY by another way than copy_in and copy_out: there is no way back
-                raise error_for("0A000", "COPY is done by copy_in and copy_out", "postgresql")
-        return self._loaded(results[-1])
-
-    def run_many(self, text: str, values: Iterable[Sequence[Any]]) -> int:
-        affected = 0
-        iterator = iter(values)
-        batch = list(itertools.islice(iterator, BATCH))
-        following = list(itertools.islice(iterator, BATCH))
-        whole = bool(following) and self.pgconn.transaction_status == _IDLE
-        if whole:
-            self._command("begin")
-        try:
-            while batch:
-                affected += sum(result.command_tuples or 0 for result in self._pipeline(text, batch))
-                batch, following = following, list(itertools.islice(iterator, BATCH))
-        except Exception:
-            if whole and self.idle:
-                self._command("rollback")
-            raise
-        if whole:
-            self._command("commit")
-        return affected
-
-    def run_together(self, text: str, values: Sequence[Sequence[Any]]) -> list[Result]:
-        results = []
-        for i in range(0, len(values), BATCH):
-            results += [self._loaded(result) for result in self._pipeline(text, values[i : i + BATCH])]
-        return results
-
-    def _pipeline(self, text: str, batch: Sequence[Sequence[Any]]) -> list[Any]:
-        """The same statement many times in one round trip: PostgreSQL makes a transaction of it, if there is none."""
-        with self._errors():
-            pgconn, wait = self.pgconn, self.connection.waits.wait
-            dumped = [self._dumped(values) for values in batch]
-            for types in {types for _, types, _ in dumped}:
-                if (text, types) not in self._prepared:
-                    self._prepare(text, types)
-            names = [self._prepared[text, types].name for _, types, _ in dumped]
-            pgconn.enter_pipeline_mode()
-            for name, (params, _, formats) in zip(names, dumped, strict=True):
-                pgconn.send_query_prepared(name, params, formats)
-            pgconn.pipeline_sync()
-            patience = self.connection.patience
-            while pgconn.flush():
-                # The server may not read on before we do.
-                ready = wait(READ | WRITE, patience)
-                if not ready:
-                    raise Silence
-                if ready & READ:
-                    pgconn.consume_input()
-            results: list[Any] = []
-            while True:
-                while pgconn.is_busy():
-                    if not wait(READ, patience):
-                        raise Silence
-                    pgconn.consume_input()
-                result = pgconn.get_result()
-                if result is None:
-                    continue
-                if result.status == _SYNC:
-                    break
-                results.append(result)
-            pgconn.exit_pipeline_mode()
-            for (_, types, _), result in zip(dumped, results, strict=False):
-                if result.status == _FATAL:
-                    self._forget(text, types, result)
-                    raise error_from_result(result)
-        return results
+class PostgresqlSession(Statements):
+    """One connection."""
 
     def stream(self, text: str, values: Sequence[Any], batch: int) -> Iterator[Result]:
         with self._errors():
-            cursor = RawServerCursor(self.connection, f"stream_{next(_names)}", row_factory=tuple_row)
+            cursor = RawServerCursor(self.connection, f"stream_{next(NUMBERS)}", row_factory=tuple_row)
             cursor.execute(text, values or None)
         read_all = False
         try:
@@ -330,7 +60,7 @@ class PostgresqlSession(Session):
                 yield Result(columns, rows, len(rows))
         finally:
             cursor._closed = True
-            if read_all and self.pgconn.status == _OK:
+            if read_all and self.pgconn.status == OK:
                 self._command(f'close "{cursor.name}"')
             # Else it goes with its transaction: who was interrupted, or wants no more, does not wait for the server.
 
@@ -349,14 +79,9 @@ class PostgresqlSession(Session):
             texts.append(f"set local lock_timeout = {milliseconds(options.lock_timeout)}")
         self._command("; ".join(texts))
 
-    def _command(self, text: str) -> None:
-        with self._errors():
-            self.pgconn.send_query(text.encode())
-            self._several(self.connection.wait(execute(self.pgconn)))
-
     def commit(self) -> None:
         self.connection.patience = self._patience
-        if self.pgconn.transaction_status == _INERROR:
+        if self.pgconn.transaction_status == INERROR:
             self._command("rollback")
             error = TransactionAborted(
                 "nothing was committed: a statement has failed before, and its error was not passed on; "
@@ -421,11 +146,11 @@ class PostgresqlSession(Session):
     @property
     def clean(self) -> bool:
         pgconn = self.pgconn
-        return pgconn.transaction_status == _IDLE and pgconn.status == _OK and not self._altered
+        return pgconn.transaction_status == IDLE and pgconn.status == OK and not self._altered
 
     @property
     def idle(self) -> bool:
-        return self.pgconn.transaction_status != _ACTIVE and self.pgconn.status == _OK
+        return self.pgconn.transaction_status != ACTIVE and self.pgconn.status == OK
 
     def ping(self, timeout: float) -> bool:
         self.connection.patience = timeout
@@ -437,7 +162,7 @@ class PostgresqlSession(Session):
 
     def end(self) -> None:
         self.connection.waits.close()
-        active = self.pgconn.status == _OK and self.pgconn.transaction_status == _ACTIVE
+        active = self.pgconn.status == OK and self.pgconn.transaction_status == ACTIVE
         if active and (cancel := cancellation(self.pgconn)) is not None:
             tell(ask_to_cancel, cancel)  # makes a connection of its own, and waits: not here
         self.connection.close()

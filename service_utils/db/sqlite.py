@@ -9,26 +9,21 @@ writers of other processes the busy handler waits, for ``lock_timeout``.
 from __future__ import annotations
 
 import contextlib
-import datetime
-import decimal
-import enum
 import os
 import re
 import sqlite3
-import uuid
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from time import monotonic
 from typing import Any, TypeVar
 
-import msgspec
-
 from efio import Semaphore, default_pool
 from service_utils.db.errors import CannotConnect, DatabaseError, error_for
 from service_utils.db.rows import Result
 from service_utils.db.session import Options, Session, SessionConnector
 from service_utils.db.sqlite_errors import translated
+from service_utils.db.sqlite_values import adapted
 from service_utils.waiting import in_greenlet
 
 __all__ = ["SqliteConnector", "SqliteSettings"]
@@ -155,7 +150,7 @@ class SqliteSession(Session):
     def run(self, text: str, values: Sequence[Any]) -> Result:
         if _LASTING.match(text) and self.settings.path != ":memory:":  # with its connection that would be gone
             self._altered = True
-        values = _adapted(values)
+        values = adapted(values)
         if self._holds_lock or self.connection.in_transaction or _READING.match(text):
             return self._made(self._run, text, values)
         return self._with_lock(self._run, text, values)
@@ -194,7 +189,7 @@ class SqliteSession(Session):
             cursor.close()
 
     def run_many(self, text: str, values: Iterable[Sequence[Any]]) -> int:
-        return self._with_lock(self._run_many, text, [_adapted(each) for each in values])
+        return self._with_lock(self._run_many, text, [adapted(each) for each in values])
 
     def _run_many(self, text: str, values: list[Sequence[Any]]) -> int:
         own = not self.connection.in_transaction
@@ -211,10 +206,10 @@ class SqliteSession(Session):
         return cursor.rowcount
 
     def run_together(self, text: str, values: Sequence[Sequence[Any]]) -> list[Result]:
-        return self._made(lambda: [self._run(text, _adapted(each)) for each in values])
+        return self._made(lambda: [self._run(text, adapted(each)) for each in values])
 
     def stream(self, text: str, values: Sequence[Any], batch: int) -> Iterator[Result]:
-        cursor = self._made(self.connection.execute, text, _adapted(values))
+        cursor = self._made(self.connection.execute, text, adapted(values))
         try:
             if cursor.description is None:
                 yield Result(None, [], cursor.rowcount)
@@ -301,30 +296,3 @@ class SqliteConnector(SessionConnector):
 
     def connect(self, timeout: float) -> Session:
         return SqliteSession(self.settings, self._writers)
-
-
-_NATIVE = frozenset({int, float, str, bytes, bool, type(None)})
-
-
-def _adapted(values: Sequence[Any]) -> Sequence[Any]:
-    """Values as SQLite has them: dates and times in ISO 8601, decimals and UUIDs as text, lists and dicts as JSON."""
-    for value in values:
-        if type(value) not in _NATIVE:
-            return [value if type(value) in _NATIVE else _adapt(value) for value in values]
-    return values
-
-
-def _adapt(value: Any) -> Any:
-    if isinstance(value, datetime.datetime):
-        return value.isoformat(" ")
-    if isinstance(value, datetime.date | datetime.time):
-        return value.isoformat()
-    if isinstance(value, enum.Enum):
-        return _adapt(value.value)
-    if isinstance(value, decimal.Decimal | uuid.UUID):
-        return str(value)
-    if isinstance(value, datetime.timedelta):
-        return value.total_seconds()
-    if isinstance(value, dict | list | tuple):
-        return msgspec.json.encode(value).decode()
-    return value

@@ -70,7 +70,7 @@ def connector_for(
         address = parse_network_url(url, 5432)
         return PostgresqlConnector(PostgresqlSettings(address, statement_timeout, lock_timeout, connect_timeout))
     try:
-        from service_utils.db.mysql import MysqlConnector, MysqlSettings
+        from service_utils.db.mysql_connector import MysqlConnector, MysqlSettings
     except ImportError as error:
         raise ImportError(f"MySQL and MariaDB need PyMySQL: pip install 'evpy[mysql]' ({error})") from error
     address = parse_network_url(url, 3306)

@@ -6,8 +6,9 @@ WeasyPrint.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from service_utils.lazily import lazily
 
 if TYPE_CHECKING:
     from service_utils.formats.binary import cbor_decode, cbor_encode, msgpack_decode, msgpack_encode
@@ -44,15 +45,4 @@ _HOME = {
     "tables": ("csv_decode", "csv_encode", "csv_stream", "xlsx_decode", "xlsx_encode"),
 }
 
-
-def __getattr__(name: str) -> Any:
-    for module, names in _HOME.items():
-        if name in names:
-            value = getattr(importlib.import_module(f"{__name__}.{module}"), name)
-            globals()[name] = value
-            return value
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazily(__name__, _HOME)

@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from email.message import Message
 from time import monotonic
-from typing import Any, Self
+from typing import Any
 
 from evpy.errors import DeadlineExceeded
 from service_utils.deadlines import DeadlinesPass
@@ -30,7 +30,7 @@ from service_utils.mail.errors import (
 )
 from service_utils.mail.smtp_session import Session
 from service_utils.mail.streams import default_context
-from service_utils.pool import Connector, Pool, PoolExhausted, PoolStatistics
+from service_utils.pool import Connector, Pool, PooledClient, PoolExhausted
 from service_utils.security.secret_values import Secret
 
 __all__ = ["Delivery", "Mailer", "is_local"]
@@ -80,7 +80,7 @@ class _Sessions(Connector[Session]):
         return connection.noop()[0] == 250
 
 
-class Mailer:
+class Mailer(PooledClient[Session]):
     """Sends messages over up to ``size`` connections to one server.
 
     ``tls``: "starttls" (which must succeed), "implicit", or "none". ``port`` by default is 587, 465, 25.
@@ -194,17 +194,6 @@ class Mailer:
                     raise MailUnavailable(f"{self.name} has hung up: {error}") from error
             except smtplib.SMTPException as error:
                 raise MailUnavailable(f"{self.name} cannot be understood: {error}") from error
-
-    def statistics(self) -> PoolStatistics:
-        """Of its connections."""
-        return self.pool.statistics()
-
-    def close(self, timeout: float = 0.0) -> bool:
-        """Sends nothing any more; whether everything was done within ``timeout`` seconds."""
-        return self.pool.close(timeout)
-
-    def __enter__(self) -> Self:
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.close(self.timeout)

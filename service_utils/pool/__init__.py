@@ -8,6 +8,7 @@
 """
 
 from service_utils.pool._lease import Lease
+from service_utils.pool.client import PooledClient
 from service_utils.pool.connector import Connector
 from service_utils.pool.core import Pool, PoolStatistics
 from service_utils.pool.errors import LeaseOver, PoolClosed, PoolError, PoolExhausted
@@ -25,5 +26,6 @@ __all__ = [
     "PoolError",
     "PoolExhausted",
     "PoolStatistics",
+    "PooledClient",
     "Pools",
 ]

@@ -5,8 +5,9 @@ Names are loaded when they are first used; what a part needs is installed by ``p
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from service_utils.lazily import lazily
 
 if TYPE_CHECKING:
     from service_utils.security.errors import (
@@ -75,15 +76,4 @@ _HOME = {
     "secret_values": ("Secret", "load_secret"),
 }  # fmt: skip
 
-
-def __getattr__(name: str) -> Any:
-    for module, names in _HOME.items():
-        if name in names:
-            value = getattr(importlib.import_module(f"{__name__}.{module}"), name)
-            globals()[name] = value
-            return value
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazily(__name__, _HOME)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Self, TypeVar
+from typing import Any, TypeVar
 
 from evpy.errors import EvpyError
 from service_utils.db.errors import RowMismatch, error_for
 from service_utils.db.rows import make_rows
 from service_utils.db.url import Address, parse_network_url
-from service_utils.pool import Connector, Pool, PoolStatistics
+from service_utils.pool import Connector, Pool, PooledClient
 from service_utils.tarantool.errors import lost, refused
 from service_utils.waiting import READ, poll
 
@@ -62,7 +62,7 @@ class _Connector(Connector[Wire]):
         return True
 
 
-class Tarantool:
+class Tarantool(PooledClient[Wire]):
     """A server and the connections to it. Tuples are what ``into`` says: ``tuple``, or, by the names of the space's
     format, ``dict``, a dataclass, a ``msgspec.Struct``, or a function of the fields.
 
@@ -165,20 +165,6 @@ class Tarantool:
                 if wire.stream.interruption is not None:
                     raise wire.stream.interruption from None
                 raise _translated(error, self.pool.name, timeout) from error
-
-    def statistics(self) -> PoolStatistics:
-        """How the connections are doing."""
-        return self.pool.statistics()
-
-    def close(self, timeout: float = 0.0) -> bool:
-        """Ends all connections, waiting up to ``timeout`` seconds for those in use; whether all have come back."""
-        return self.pool.close(timeout)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.close()
 
     def __repr__(self) -> str:
         return f"<Tarantool {self.pool.name}>"
