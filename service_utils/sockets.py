@@ -56,9 +56,11 @@ def connect(host: str, port: int, timeout: float) -> Stream:
 class Stream:
     """A connected socket."""
 
+    waits: type[Waits] = Waits
+
     def __init__(self, raw: _socket.socket) -> None:
         self._raw = raw
-        self._waits = Waits(raw.fileno())
+        self._waits = self.waits(raw.fileno())
         self.timeout: float | None = None  #: of each wait
         #: What was raised into the greenlet while it waited here (a deadline of evpy is a TimeoutError, too): libraries
         #: may have taken it for an error of the socket. Who calls them raises it again.
@@ -68,12 +70,15 @@ class Stream:
         if self._raw.fileno() < 0:
             raise OSError("the socket was closed")
         try:
-            ready = self._waits.wait(events, self.timeout)
+            ready = self._await(events)
         except BaseException as error:
             self.interruption = error
             raise
         if not ready:
             raise TimeoutError(f"nothing happened for {self.timeout:.3g} s")
+
+    def _await(self, events: int) -> int:
+        return self._waits.wait(events, self.timeout)
 
     def _connect(self, address: Any) -> None:
         code = self._raw.connect_ex(address)

@@ -20,6 +20,7 @@ import redis.backoff
 import redis.retry
 
 from service_utils.deadlines import DeadlinesPass, deadline_behind
+from service_utils.near import NearWaits
 from service_utils.pool import Connector, Lease, Pool
 from service_utils.sockets import Stream, TlsStream, client_context, connect
 from service_utils.waiting import READ
@@ -46,7 +47,11 @@ class _Talk:
 
 
 class _Plain(_Talk, Stream):
-    pass
+    waits: type[NearWaits] = NearWaits
+    _waits: NearWaits
+
+    def _await(self, events: int) -> int:
+        return self._waits.answer(self.timeout) if events == READ else self._waits.wait(events, self.timeout)
 
 
 class _Tls(_Talk, TlsStream):
