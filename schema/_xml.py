@@ -139,6 +139,8 @@ class XmlSchema(Base):
         for mark, declaration in unit["DECLARATIONS"]:
             if mark in body:
                 declared += declaration
+            elif paced:
+                rest(len(body))
         start, mark, end = body.partition("\0")
         if ">" in start:  # a root of any type, which declares for itself; a NUL further on is a character of the text
             start, declared, end = start + mark + end, "", ""

@@ -287,8 +287,11 @@ def emit(plan: Plan, *, paced: bool = False) -> str:
         source.line(f"{name} = {expression}")
     default = f' xmlns="{esc_attribute(names.default)}"' if names.default else ""
     source.line(f"DEFAULT = {default!r}")
+    written = source.text()
     declarations = [
-        (f"{prefix}:", f' xmlns:{prefix}="{esc_attribute(uri)}"') for prefix, uri in names.declarations().items()
+        (f"{prefix}:", f' xmlns:{prefix}="{esc_attribute(uri)}"')
+        for prefix, uri in names.declarations().items()
+        if f"{prefix}:" in written or (prefix == "xsi" and "by_class(" in written)  # else there is nothing to look for
     ]
     source.line(f"DECLARATIONS = {declarations!r}")
     return source.text()

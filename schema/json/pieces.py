@@ -54,7 +54,7 @@ class Decoder:
     def __init__(self, made: Callable[[Any], msgspec.json.Decoder[Any]], data: bytes, *, nulls: bool) -> None:
         self._made = made
         self._data = data
-        self._look_for_nulls = nulls and b"null" in data
+        self._look_for_nulls = nulls
         self._outline = _pieces.Outline(data, PIECE)
         self.nulls: list[str] = []  # paths of those that are refused
 
