@@ -51,6 +51,12 @@ def _load(arguments: argparse.Namespace) -> Schema:
     return load(arguments.schema, **_schema_options(arguments))
 
 
+def _size(text: str) -> int:
+    if not text.isdecimal() or not 1 <= len(text) <= 18 or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of bytes from 1 on")
+    return int(text)
+
+
 def _load_for_documents(arguments: argparse.Namespace) -> Schema:
     compiled = _load(arguments)
     compiled.max_bytes = arguments.max_bytes
@@ -189,7 +195,7 @@ def _parser() -> argparse.ArgumentParser:
         made.add_argument("--root", metavar="NAME", help="the root element of JSON documents")
         made.add_argument("--mapping", choices=get_args(JsonMapping), default="natural", help="the form of the JSON")
         made.add_argument(
-            "--max-bytes", type=int, default=MAX_BYTES, metavar="N",
+            "--max-bytes", type=_size, default=MAX_BYTES, metavar="N",
             help="how large a document may be (default: %(default)s)",
         )  # fmt: skip
 

@@ -154,6 +154,10 @@ def test_ways_out_that_messages_name(capsys: pytest.CaptureFixture[str]) -> None
         main(["validate", "remote.xsd", "r.xml", "--location", "nothing"])
     assert main(["validate", "order.xsd", "good.xml", "--max-bytes", "10"]) == 1
     assert "--max-bytes" in capsys.readouterr().out
+    for size in ("0", "-5", "1e3", "", "9" * 5000):
+        with pytest.raises(SystemExit, match="2"):
+            main(["validate", "order.xsd", "good.xml", f"--max-bytes={size}"])
+        assert "is no number of bytes from 1 on" in capsys.readouterr().err
 
 
 def test_what_has_no_end(capsys: pytest.CaptureFixture[str]) -> None:
