@@ -6,12 +6,15 @@ here; what cannot be said in XML at all (U+0000) is found when libxml2 parses th
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from msgspec import UNSET
 
+from schema.runtime import escaping
 from schema.runtime.offload import pace
 from schema.runtime.union import write_union
 from schema.values import (
@@ -20,12 +23,16 @@ from schema.values import (
     AnyElement,
     QName,
     write_base64,
-    write_decimal,
     write_float,
     write_hex,
-    write_int,
 )
+from schema.values import text as numbers
 from schema.values.spelt import spelling
+
+_compiled: Any = None
+if not os.environ.get("EVSCHEMA_PURE"):
+    with contextlib.suppress(ImportError):  # not built
+        from schema.runtime import _escape as _compiled
 
 __all__ = [
     "UNSET",
@@ -53,33 +60,19 @@ __all__ = [
 ]
 
 J = "".join
+F = TypeVar("F")
 
 
-def esc(text: str) -> str:
-    """Text in content. Carriage returns are kept from XML's line end rule."""
-    if text.isalnum():
-        return text + ""  # bytes have isalnum, too
-    if "&" in text:
-        text = text.replace("&", "&amp;")
-    if "<" in text:
-        text = text.replace("<", "&lt;")
-    if ">" in text:
-        text = text.replace(">", "&gt;")
-    if "\r" in text:
-        text = text.replace("\r", "&#13;")
-    return text
+def _pick(plain: F, name: str) -> F:
+    """The function in C, if there is one."""
+    found: F = getattr(_compiled, name, plain)
+    return found
 
 
-def esc_attribute(text: str) -> str:
-    """Text in an attribute between double quotes. White space is kept from XML's attribute value rule."""
-    if text.isalnum():
-        return text + ""
-    text = esc(text)
-    if '"' in text:
-        text = text.replace('"', "&quot;")
-    if not text.isprintable():
-        text = text.replace("\t", "&#9;").replace("\n", "&#10;")
-    return text
+esc = _pick(escaping.esc, "esc")
+esc_attribute = _pick(escaping.esc_attribute, "esc_attribute")
+write_decimal = _pick(numbers.write_decimal, "write_decimal")
+write_int = _pick(numbers.write_int, "write_int")
 
 
 def items(value: Any) -> Any:
