@@ -159,7 +159,7 @@ def test_an_exception_shows_nothing_of_the_inside(server: Server, accept: str) -
 
 def test_the_traceback_begins_with_the_application(server: Server) -> None:
     server.get("/boom")
-    lines = server.wait_log(r"Traceback .*\n( +.*\n)*? +ValueError: secret", 1)[0].splitlines()
+    lines = server.wait_log(r"Traceback .*\n( +[^ \n].*\n)*? +ValueError: secret", 1)[0].splitlines()
     assert "main.py" in lines[1]
     assert not any("site-packages/evpy" in line for line in lines)
 
