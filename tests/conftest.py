@@ -102,6 +102,13 @@ def _gevent_hub() -> object | None:
 
 
 _known: set[str] = set()  # what has been reported (once is enough) or excused
+_interrupted = False
+
+
+def pytest_keyboard_interrupt() -> None:
+    """Whoever has stopped a test in the middle is not told what it left, but what had failed until then."""
+    global _interrupted  # noqa: PLW0603
+    _interrupted = True
 
 
 @contextlib.contextmanager
@@ -115,6 +122,8 @@ def _nothing_left_behind(by: str, excused: bool = False) -> Iterator[None]:
         hub.destroy(destroy_loop=True)  # type: ignore[attr-defined]
     if (pools := sys.modules.get("efio.pool")) is not None:
         pools.end_default_pool()
+    if _interrupted:
+        return
     now = look()
     deadline = time.monotonic() + GRACE
     while not excused and not _known.issuperset(now.beyond(before)) and time.monotonic() < deadline:
