@@ -18,7 +18,8 @@ from collections.abc import Sequence
 from lxml import etree
 
 from schema.errors import LimitExceeded, Problem
-from schema.runtime.native import path_costs
+from schema.runtime.native import available, path_costs
+from schema.runtime.offload import INLINE_LIMIT
 
 __all__ = ["beginning", "dear", "only_space", "too_many"]
 
@@ -30,7 +31,9 @@ _WHITE = " \t\n\r"
 
 def dear(root: etree._Element, data: bytes) -> float:
     """How many faults of a document may be had, if not as many as there can be; else 0."""
-    if data.count(b"<") < 5000:  # with so few elements it cannot cost more
+    # With few elements it cannot cost more. To count those of a large document takes as long as what it would save, and
+    # keeps the interpreter lock.
+    if (len(data) <= INLINE_LIMIT or not available()) and data.count(b"<") < 5000:
         return 0
     total, longest = path_costs(root)
     return AFFORDABLE / longest if total > AFFORDABLE else 0
