@@ -123,6 +123,7 @@ cdef class Scheduler:
         if ev_load32(&t.state) == EV_THREAD_BLOCKED and not self.paused:
             ev_store32(&t.state, EV_THREAD_RUNNING)
         efio_wake_cancel(&t.wake)
+        ev_sched_flush(&self.s) # what is finished shall not wait for whoever is begun now
         self.in_drain = True
         try:
             while True:

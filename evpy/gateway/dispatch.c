@@ -1,10 +1,11 @@
 /* Slabs, the central queue, credit, recall: which request goes where, and when.
  *
  * A request waits in the central FIFO until some worker has credit: fewer than `depth` unclaimed entries in its ring
- * and fewer than `concurrency` requests per scheduler thread in work. A worker that sleeps comes first, then
- * one that is awake and not burning CPU, and among equals the one with the least to do. What lies in the ring of a
- * worker that turns out to be busy is stolen by the next one that comes round, and ev_stall_check wakes a sleeper for
- * it when nobody does so by himself. */
+ * and fewer than `concurrency` requests per scheduler thread in work. A worker with a sleeping thread that has nothing
+ * to do comes first, then one whose sleeping threads have requests that wait for something (should the next one burn
+ * CPU, they would wait for it, too), then one that is awake and not burning CPU, and among equals the one with the
+ * least to do. What lies in the ring of a worker that turns out to be busy is stolen by the next one that comes round,
+ * and ev_stall_check wakes a sleeper for it when nobody does so by himself. */
 #define _GNU_SOURCE
 #include <string.h>
 #include <sys/mman.h>
@@ -173,8 +174,14 @@ static bool is_burning(const ev_engine *e, const ev_thread_slot *th)
                atomic_load_explicit(&((ev_thread_slot *)th)->current_since_ns, memory_order_relaxed) + BURNING_NS;
 }
 
+static bool has_requests(const ev_thread_slot *th)
+{
+    return atomic_load_explicit(&((ev_thread_slot *)th)->active, memory_order_relaxed) != 0;
+}
+
 typedef struct {
-    uint32_t sleeping, burning, coming; /* threads: asleep; awake, but for long in Python; awake otherwise */
+    uint32_t idle, sleeping;  /* threads: asleep without requests of their own; all that are asleep */
+    uint32_t burning, coming; /* awake, but for long in Python; awake otherwise */
 } ev_crew;
 
 static ev_crew crew_of(ev_engine *e, ev_worker_slot *slot)
@@ -183,25 +190,28 @@ static ev_crew crew_of(ev_engine *e, ev_worker_slot *slot)
     for (uint32_t t = 0; t < e->hdr->threads; t++) {
         ev_thread_slot *th = &slot->thread[t];
         if (atomic_load_explicit(&th->state, memory_order_relaxed) != EV_THREAD_RUNNING) continue;
-        if (efio_wake_is_sleeping(&th->wake))
+        if (efio_wake_is_sleeping(&th->wake)) {
             crew.sleeping++;
-        else if (is_burning(e, th))
+            crew.idle += !has_requests(th);
+        } else if (is_burning(e, th)) {
             crew.burning++;
-        else
+        } else {
             crew.coming++;
+        }
     }
     return crew;
 }
 
-/* How soon a worker can begin a request: a process that sleeps at once; one that is awake when it comes round; one with
- * a burning thread when another of its threads gets the interpreter lock; one whose threads all burn at the end of
- * that. */
-enum { ASLEEP, AWAKE, SHARED, BURNING };
+/* How soon a worker can begin a request, and who suffers when that takes long: a process that sleeps at once, and
+ * nobody if one of its threads is IDLE; one that is awake when it comes round; one with a burning thread when another
+ * of its threads gets the interpreter lock; one whose threads all burn at the end of that. */
+enum { IDLE, WAITING, AWAKE, SHARED, BURNING };
 
 static unsigned readiness(ev_crew crew, uint32_t owed)
 {
     if (crew.burning) return crew.sleeping > owed || crew.coming ? SHARED : BURNING;
-    return crew.coming || owed ? AWAKE : ASLEEP;
+    if (crew.coming || owed) return AWAKE;
+    return crew.idle ? IDLE : WAITING;
 }
 
 /* The worker to get the next request, or -1. */
@@ -255,13 +265,20 @@ void ev_dispatch(ev_engine *e)
     atomic_store_explicit(&e->cnt->queue_len, e->central_live, memory_order_relaxed);
 }
 
-static bool wake_one(ev_engine *e, ev_worker_slot *slot)
+static bool wake_first(ev_engine *e, ev_worker_slot *slot, bool with_requests)
 {
     for (uint32_t t = 0; t < e->hdr->threads; t++) {
-        if (atomic_load_explicit(&slot->thread[t].state, memory_order_relaxed) != EV_THREAD_RUNNING) continue;
-        if (efio_wake_notify(&slot->thread[t].wake)) return true;
+        ev_thread_slot *th = &slot->thread[t];
+        if (atomic_load_explicit(&th->state, memory_order_relaxed) != EV_THREAD_RUNNING) continue;
+        if (has_requests(th) == with_requests && efio_wake_notify(&th->wake)) return true;
     }
     return false;
+}
+
+/* A thread that burns CPU keeps those of its requests waiting that wait for something: it had better have none. */
+static bool wake_one(ev_engine *e, ev_worker_slot *slot)
+{
+    return wake_first(e, slot, false) || wake_first(e, slot, true);
 }
 
 /* One thread for each worker, and none where one is coming round anyway: two threads that share the interpreter lock
@@ -327,18 +344,25 @@ bool ev_stall_check(ev_engine *e)
         if (!is_ready(e, w)) continue;
         ev_worker_slot *slot = ev_worker_at(e->seg, w);
         efio_ring *r = ev_req_ring(e->seg, w, e->io);
+        bool stands = false;
         if (efio_ring_size(r)) {
             uint32_t head = atomic_load_explicit(&r->head, memory_order_relaxed);
-            if (head == e->workers[w].last_head) stalled += efio_ring_size(r);
+            stands = head == e->workers[w].last_head;
+            if (stands) stalled += efio_ring_size(r);
             e->workers[w].last_head = head;
             again = true;
         }
+        if (stands)
+            atomic_fetch_or_explicit(&slot->stalled, 1u << e->io, memory_order_relaxed);
+        else if (atomic_load_explicit(&slot->stalled, memory_order_relaxed) & 1u << e->io)
+            atomic_fetch_and_explicit(&slot->stalled, ~(1u << e->io), memory_order_relaxed);
         if (active_requests(e, slot) &&
             sleeping_threads(e, slot) < atomic_load_explicit(&slot->threads, memory_order_relaxed))
             again = true; /* awake: may hold back finished answers until its pass is over */
     }
-    static const unsigned order[] = {ASLEEP, SHARED}; /* who is awake comes round and steals without being told */
-    for (unsigned k = 0; k < 2; k++)
+    atomic_thread_fence(memory_order_seq_cst); /* partner: efio_wake_prepare; the thief's look comes after it */
+    static const unsigned order[] = {IDLE, WAITING, SHARED}; /* who is awake comes round and steals by himself */
+    for (unsigned k = 0; k < sizeof order / sizeof *order; k++)
         for (uint32_t w = 0; stalled && w < e->hdr->slots; w++) {
             ev_worker_slot *slot = ev_worker_at(e->seg, w);
             if (!is_ready(e, w)) continue;

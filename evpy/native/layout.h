@@ -159,6 +159,7 @@ typedef struct {
     _Atomic int32_t pid;
     _Atomic uint32_t killed;           /* DEAD by somebody else's doing: no request of its is to blame */
     _Atomic uint32_t threads;          /* scheduler threads that serve now */
+    _Atomic uint32_t stalled;          /* I/O threads (bits) that saw it leave its ring alone: anybody may take that */
     _Atomic uint64_t heartbeat_ns;     /* CLOCK_MONOTONIC, written by a native thread */
     _Atomic uint32_t acked[EV_MAX_IO]; /* generation << 4 | state that this I/O thread has acted upon */
     int32_t fd_worker[EV_MAX_IO];      /* seqpacket pair that carries file descriptors to the gateway */

@@ -43,6 +43,34 @@ static void claimed(ev_sched *s)
     ev_count(&s->thread->taken, 1);
 }
 
+/* Whether there is a thread in another worker that has nothing to do, in a process that is not in Python just now: it
+ * sleeps, was woken the moment before, or comes round. */
+static bool is_another_idle(const ev_sched *s)
+{
+    for (uint32_t w = 0; w < s->seg->hdr->slots; w++) {
+        ev_worker_slot *slot = ev_worker_at(s->seg, w);
+        if (w == s->w || atomic_load_explicit(&slot->state, memory_order_relaxed) != EV_WORKER_READY) continue;
+        bool idle = false, busy = false;
+        for (uint32_t t = 0; t < s->seg->hdr->threads; t++) {
+            ev_thread_slot *th = &slot->thread[t];
+            if (atomic_load_explicit(&th->state, memory_order_relaxed) != EV_THREAD_RUNNING) continue;
+            busy |= atomic_load_explicit(&th->current, memory_order_relaxed) != 0;
+            idle |= atomic_load_explicit(&th->active, memory_order_relaxed) == 0;
+        }
+        if (idle && !busy) return true;
+    }
+    return false;
+}
+
+/* Whose requests wait for something leaves those of other workers to whoever has none: the next one may burn CPU, and
+ * they would wait for that, too. But not what the gateway has seen lie there for too long, nor when all have some. */
+static bool leaves(const ev_sched *s, uint32_t w, uint32_t io)
+{
+    return atomic_load_explicit(&s->thread->active, memory_order_relaxed) &&
+           !(atomic_load_explicit(&ev_worker_at(s->seg, w)->stalled, memory_order_relaxed) & 1u << io) &&
+           is_another_idle(s);
+}
+
 /* Claims what lies in the ring of another worker, or only looks whether there is something. */
 static bool steal(ev_sched *s, uint64_t *msg, bool look)
 {
@@ -57,8 +85,10 @@ static bool steal(ev_sched *s, uint64_t *msg, bool look)
             uint32_t tail = atomic_load_explicit(&r->tail, memory_order_relaxed);
             for (uint32_t n = 0; head != tail && n <= r->mask; head++, n++) {
                 if (!efio_ring_peek(r, head, msg)) continue;
-                if (look && is_offered(s, *msg)) return true;
-                if (look || !claim(s, *msg)) continue;
+                if (!is_offered(s, *msg)) continue;
+                if (leaves(s, w, io)) break;
+                if (look) return true;
+                if (!claim(s, *msg)) continue;
                 claimed(s);
                 ev_count(&s->thread->stolen, 1);
                 return true;

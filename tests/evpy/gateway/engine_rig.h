@@ -146,6 +146,15 @@ static inline bool rig_take(rig *r, uint32_t w, uint64_t *msg)
     return ev_sched_take(&r->worker[w], msg);
 }
 
+/* The same for a worker that has requests already: another one seems to leave its ring alone, so it may steal. */
+static inline bool rig_take_more(rig *r, uint32_t w, uint64_t *msg)
+{
+    for (uint32_t k = 0; k < RIG_WORKERS; k++) atomic_store(&ev_worker_at(&r->seg, k)->stalled, 1);
+    bool took = rig_take(r, w, msg);
+    for (uint32_t k = 0; k < RIG_WORKERS; k++) atomic_store(&ev_worker_at(&r->seg, k)->stalled, 0);
+    return took;
+}
+
 /* The worker answers 200 with this body. */
 static inline void rig_answer(rig *r, uint32_t w, uint64_t msg, const char *body)
 {

@@ -21,7 +21,7 @@ static void test_worker_dies(void)
     uint32_t w = rig_take(&r, 0, &a) ? 0 : 1;
     if (w == 1) CHECK(rig_take(&r, 1, &a), "one of them has it");
     rig_send(&r, post, POST);
-    CHECK(rig_take(&r, w, &b), "the same worker takes (steals) the other");
+    CHECK(rig_take_more(&r, w, &b), "the same worker takes (steals) the other");
     rig_kill_worker(&r, w);
     CHECK(rig_got(&r, post, "502 Bad Gateway"), "POST is not repeated");
     CHECK(*rig_receive(&r, get, NULL) == 0, "GET waits for its second run");
@@ -114,7 +114,7 @@ static void test_worker_dies_after_its_file(void)
     rig_send(&r, c, GET);
     CHECK(rig_take(&r, 1, &m), "taken");
     rig_send(&r, d, GET);
-    CHECK(rig_take(&r, 1, &n), "taken");
+    CHECK(rig_take_more(&r, 1, &n), "taken");
     FILE *file = tmpfile(), *other = tmpfile();
     MUST(file && fputs("in the file", file) > 0 && fflush(file) == 0 && other);
     ev_resp resp;
