@@ -1,12 +1,13 @@
 """Runs the W3C XML Schema Test Suite (https://github.com/w3c/xsdtests) through this package.
 
 The suite is not part of the repository: EVPY_TEST_DATA, or ../shared/data beside the checkout, has an archive of it, or
-the folder itself. As a program, ``w3c.py [FOLDER]`` prints the figures and rewrites expected_failures.txt; reasons
+the folder itself. As a program, ``w3c.py FOLDER`` prints the figures and rewrites expected_failures.txt; reasons
 that were found out stay.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import re
 import sys
@@ -229,10 +230,14 @@ def _why(failure: Failure, known: dict[str, str]) -> str:
 
 def main() -> None:
     """Prints the figures and rewrites the list."""
-    suite = Path(sys.argv[1])
+    parser = argparse.ArgumentParser(description="Prints how the suite comes out, and rewrites expected_failures.txt.")
+    parser.add_argument("folder", type=Path, help="the unpacked suite")
+    suite = parser.parse_args().folder
     score = Score()
     for group in groups(suite):
         judge(suite, group, score)
+    if not score.tests:
+        parser.error(f"no tests of the suite below {suite}; the list stays as it is")
     for what, number in sorted(score.tests.items()):
         sys.stdout.write(f"{what}: {number} tests, {score.share(what):.2f} % as expected\n")
     head = (
