@@ -74,6 +74,8 @@ class Segment:
         max_buffered: int,
         max_connections: int,
         time_slice: float,
+        costly: float,
+        cores: int,
         server_header: str,
         access_log_fd: int,
         access_log_json: bool,

@@ -4,6 +4,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 cdef extern from "efio/native/atomics.h" nogil:
     uint64_t efio_now_ns()
+    uint64_t efio_thread_cpu_ns()
 
 
 cdef extern from "efio/native/wake.h" nogil:
@@ -58,8 +59,17 @@ cdef extern from "evpy/native/bodylimits.h" nogil:
     bint ev_body_limits_add(ev_body_table *t, const char *path, size_t n, uint64_t bytes)
     void ev_body_limits_publish(ev_body_limits *l)
 
+cdef extern from "evpy/native/costs.h" nogil:
+    ctypedef struct ev_costs:
+        pass
+    enum:
+        EV_UNMEASURED
+    bint ev_cost_is_suspect(ev_costs *t, uint32_t kind, uint32_t least)
+    void ev_cost_learn(ev_costs *t, uint32_t kind, uint32_t least, uint64_t wall, uint64_t cpu)
+
 cdef extern from "evpy/native/layout.h" nogil:
     ctypedef struct ev_slab:
+        uint32_t kind, cost
         uint64_t cookie, id, arrival_ns, deadline_ns, max_body, body_len
         uint8_t tries, body_whole, client_family, listener
         uint16_t client_port
@@ -70,6 +80,7 @@ cdef extern from "evpy/native/layout.h" nogil:
         efio_waker wake
         uint32_t state, tid, active, ctl_overflow
         uint64_t tick, ping_ns, current, current_since_ns
+        uint32_t cost
         uint64_t taken, stolen, finished, failed, expired, greenlets, wait_ns
     ctypedef struct ev_worker_slot:
         uint32_t state, generation, killed, threads
@@ -85,6 +96,8 @@ cdef extern from "evpy/native/layout.h" nogil:
         uint32_t io_threads, slots, threads, slabs, concurrency
         uint64_t header_timeout, body_timeout, body_rate, body_rate_grace, handler_timeout, send_timeout, keepalive
         uint64_t time_slice
+        uint32_t costly, cores
+        ev_costs costs
         ev_body_limits body_limits
         uint64_t max_buffered
         uint32_t max_connections, listeners

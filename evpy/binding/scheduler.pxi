@@ -176,8 +176,24 @@ cdef class Scheduler:
             greenlet = PyGreenlet_New_(<PyObject *>self.serve_fn, <PyGreenlet *>self.hub)
         request.greenlet = greenlet
         self._handed = request
-        _switch(greenlet, _NO_ARGS)
+        if self.s.seg.hdr.costly:
+            self._measured(greenlet, request.s.kind, request.s.cost, now)
+        else:
+            _switch(greenlet, _NO_ARGS)
         ev_store64(&self.s.thread.current, 0)
+        return 0
+
+    cdef int _measured(self, greenlet, uint32_t kind, uint32_t cost, uint64_t now) except -1:
+        """Until the request has been answered or waits for something. What follows then is not counted."""
+        cdef ev_costs *costs = &self.s.seg.hdr.costs
+        cdef uint32_t least = self.s.seg.hdr.costly
+        cdef bint suspect = ev_cost_is_suspect(costs, kind, least)
+        cdef uint64_t cpu = efio_thread_cpu_ns() if suspect else 0
+        ev_store32(&self.s.thread.cost, cost)
+        _switch(greenlet, _NO_ARGS)
+        ev_store32(&self.s.thread.cost, 0)
+        cpu = (efio_thread_cpu_ns() - cpu) // 1000 if suspect else EV_UNMEASURED
+        ev_cost_learn(costs, kind, least, (efio_now_ns() - now) // 1000, cpu)
         return 0
 
     cdef int _notified(self, uint64_t msg) except -1:

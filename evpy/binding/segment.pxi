@@ -114,7 +114,7 @@ cdef class Segment:
 
     def configure(self, *, double header_timeout, double body_timeout, uint64_t body_rate, double body_rate_grace,
                   double handler_timeout, double send_timeout, double keepalive, uint64_t max_body, list max_body_at, uint64_t max_buffered,
-                  uint32_t max_connections, double time_slice, str server_header, int access_log_fd, bint access_log_json, bint echo=False):
+                  uint32_t max_connections, double time_slice, double costly, uint32_t cores, str server_header, int access_log_fd, bint access_log_json, bint echo=False):
         cdef ev_header *h = self.seg.hdr
         h.header_timeout = _ns(header_timeout)
         h.body_timeout = _ns(body_timeout)
@@ -132,6 +132,8 @@ cdef class Segment:
         h.max_buffered = max_buffered
         h.max_connections = max_connections
         h.time_slice = _ns(time_slice)
+        h.costly = <uint32_t>(costly * 1e6)
+        h.cores = cores
         name = server_header.encode("ascii")
         if len(name) > 63 or not name.decode().isprintable():
             raise ValueError(f"server header {server_header!r}: at most 63 printable ASCII characters")

@@ -1,9 +1,9 @@
-/* Slabs, the central queue, credit, recall: which request goes where, and when.
+/* Slabs, credit, recall: which request goes where, and when.
  *
- * A request waits in the central FIFO until some worker has credit: fewer than `depth` unclaimed entries in its ring
- * and fewer than `concurrency` requests per scheduler thread in work. A worker with a sleeping thread that has nothing
- * to do comes first, then one whose sleeping threads have requests that wait for something (should the next one burn
- * CPU, they would wait for it, too), then one that is awake and not burning CPU, and among equals the one with the
+ * A request waits in the central queue (queue.c) until some worker has credit: fewer than `depth` unclaimed entries in
+ * its ring and fewer than `concurrency` requests per scheduler thread in work. A worker with a sleeping thread that has
+ * nothing to do comes first, then one whose sleeping threads have requests that wait for something (should the next one
+ * burn CPU, they would wait for it, too), then one that is awake and not burning CPU, and among equals the one with the
  * least to do. What lies in the ring of a worker that turns out to be busy is stolen by the next one that comes round,
  * and ev_stall_check wakes a sleeper for it when nobody does so by himself. */
 #define _GNU_SOURCE
@@ -65,11 +65,7 @@ void ev_slab_release(ev_engine *e, uint32_t i)
         close(p->file_fd - 1);
         p->file_fd = 0;
     }
-    if (p->queued) {
-        p->queued = false;
-        e->central_live--;
-        atomic_store_explicit(&e->cnt->queue_len, e->central_live, memory_order_relaxed);
-    }
+    ev_queue_forget(e, i);
     p->conn = NULL;
     efio_slab_free(&s->cookie);
     e->free_slabs[e->n_free++] = i;
@@ -93,54 +89,33 @@ void ev_dispatch_prepare(ev_slab *s)
     s->tries++;
 }
 
-static void central_put(ev_engine *e, uint32_t i, bool front)
+/* What its kind has cost before. */
+static void estimate(ev_engine *e, ev_slab *s, uint32_t i)
 {
-    uint32_t gen = efio_cookie_generation(atomic_load_explicit(&ev_slab_at(e->seg, i)->cookie, memory_order_relaxed));
-    uint64_t v = (uint64_t)gen << 32 | i;
-    uint32_t mask = e->central_cap - 1;
-    if (front)
-        e->central[--e->central_head & mask] = v;
-    else
-        e->central[e->central_tail++ & mask] = v;
-    e->priv[i - e->slab_base].queued = true;
-    e->central_live++;
-    atomic_store_explicit(&e->cnt->queue_len, e->central_live, memory_order_relaxed);
-    if (e->central_live > atomic_load_explicit(&e->cnt->queue_max, memory_order_relaxed))
-        atomic_store_explicit(&e->cnt->queue_max, e->central_live, memory_order_relaxed);
-}
-
-/* Stale entries (recalled while queued) are squeezed out when they fill the queue. */
-static void central_compact(ev_engine *e)
-{
-    uint32_t mask = e->central_cap - 1, to = e->central_head;
-    for (uint32_t at = e->central_head; at != e->central_tail; at++) {
-        uint64_t v = e->central[at & mask];
-        uint32_t i = (uint32_t)v;
-        uint64_t c = atomic_load_explicit(&ev_slab_at(e->seg, i)->cookie, memory_order_relaxed);
-        if (efio_cookie_generation(c) == (uint32_t)(v >> 32) && e->priv[i - e->slab_base].queued)
-            e->central[to++ & mask] = v;
-    }
-    e->central_tail = to;
+    s->kind = s->cost = 0;
+    if (!e->hdr->costly) return;
+    s->kind = ev_cost_kind(s->head.method, ev_slab_head(e->seg, i) + s->head.path_off, s->head.path_len);
+    s->cost = ev_cost_of(&e->hdr->costs, s->kind, e->hdr->costly);
+    if (s->cost) ev_count(&e->cnt->costly, 1);
 }
 
 bool ev_dispatch_enqueue(ev_engine *e, ev_conn *c, uint32_t i)
 {
-    if (e->central_live >= e->hdr->queue_limit) ev_dispatch(e);
-    if (e->central_live >= e->hdr->queue_limit) return false;
-    if (e->central_tail - e->central_head >= e->central_cap) central_compact(e);
     ev_slab *s = ev_slab_at(e->seg, i);
+    estimate(e, s, i);
+    if (ev_queue_is_full(e, i)) ev_dispatch(e);
+    if (ev_queue_is_full(e, i)) return false;
     ev_dispatch_prepare(s);
     e->priv[i - e->slab_base].conn = c;
     c->slab = i;
-    central_put(e, i, false);
+    ev_queue_put(e, i, false);
     return true;
 }
 
 void ev_dispatch_requeue(ev_engine *e, uint32_t i)
 {
-    if (e->central_tail - e->central_head >= e->central_cap) central_compact(e);
     e->priv[i - e->slab_base].worker_done = true;
-    central_put(e, i, true);
+    ev_queue_put(e, i, true);
 }
 
 static uint32_t sleeping_threads(ev_engine *e, ev_worker_slot *slot)
@@ -158,11 +133,6 @@ static uint32_t active_requests(ev_engine *e, ev_worker_slot *slot)
     for (uint32_t t = 0; t < e->hdr->threads; t++)
         n += atomic_load_explicit(&slot->thread[t].active, memory_order_relaxed);
     return n;
-}
-
-static bool is_ready(const ev_engine *e, uint32_t w)
-{
-    return (e->workers[w].seen & 15) == EV_WORKER_READY;
 }
 
 /* In one stretch of Python for so long that it will hardly come round soon. Whatever else its process does in Python
@@ -220,7 +190,7 @@ static int pick(ev_engine *e)
     int best = -1;
     uint64_t best_score = UINT64_MAX;
     for (uint32_t w = 0; w < e->hdr->slots; w++) {
-        if (!is_ready(e, w)) continue;
+        if (!ev_worker_serves(e, w)) continue;
         ev_worker_slot *slot = ev_worker_at(e->seg, w);
         uint32_t waiting = efio_ring_size(ev_req_ring(e->seg, w, e->io));
         if (waiting >= e->hdr->depth) continue;
@@ -239,18 +209,15 @@ static int pick(ev_engine *e)
 
 void ev_dispatch(ev_engine *e)
 {
-    while (e->central_live) {
+    uint32_t i;
+    bool core = true;
+    while (ev_queue_next(e, &core, &i)) {
         int w = pick(e);
         if (w < 0) break;
-        uint64_t v = e->central[e->central_head++ & (e->central_cap - 1)];
-        uint32_t i = (uint32_t)v, gen = (uint32_t)(v >> 32);
+        ev_queue_take(e, i);
         ev_slab *s = ev_slab_at(e->seg, i);
-        ev_slab_priv *p = &e->priv[i - e->slab_base];
-        if (efio_cookie_generation(atomic_load_explicit(&s->cookie, memory_order_relaxed)) != gen || !p->queued)
-            continue;
-        p->queued = false;
-        e->central_live--;
-        p->worker_done = false;
+        uint32_t gen = efio_cookie_generation(atomic_load_explicit(&s->cookie, memory_order_relaxed));
+        e->priv[i - e->slab_base].worker_done = false;
         efio_slab_offer(&s->cookie);
         if (!efio_ring_push(ev_req_ring(e->seg, (uint32_t)w, e->io), ev_msg(EV_MSG_REQUEST, i, gen))) {
             /* cannot be: pick looked; kept as a guard against a corrupted ring */
@@ -262,7 +229,7 @@ void ev_dispatch(ev_engine *e)
         e->workers[w].last_head =
             atomic_load_explicit(&ev_req_ring(e->seg, (uint32_t)w, e->io)->head, memory_order_relaxed);
     }
-    atomic_store_explicit(&e->cnt->queue_len, e->central_live, memory_order_relaxed);
+    if (ev_queue_waits_for_core(e) && !e->stall_ns) e->stall_ns = e->now_ns + EV_STALL_NS;
 }
 
 static bool wake_first(ev_engine *e, ev_worker_slot *slot, bool with_requests)
@@ -338,10 +305,10 @@ void ev_orphan(ev_engine *e, ev_conn *c, uint32_t gone)
 
 bool ev_stall_check(ev_engine *e)
 {
-    bool again = false;
+    bool again = ev_queue_waits_for_core(e); /* that one is free is not always told: its request may wait now */
     uint32_t stalled = 0;
     for (uint32_t w = 0; w < e->hdr->slots; w++) {
-        if (!is_ready(e, w)) continue;
+        if (!ev_worker_serves(e, w)) continue;
         ev_worker_slot *slot = ev_worker_at(e->seg, w);
         efio_ring *r = ev_req_ring(e->seg, w, e->io);
         bool stands = false;
@@ -365,7 +332,7 @@ bool ev_stall_check(ev_engine *e)
     for (unsigned k = 0; k < sizeof order / sizeof *order; k++)
         for (uint32_t w = 0; stalled && w < e->hdr->slots; w++) {
             ev_worker_slot *slot = ev_worker_at(e->seg, w);
-            if (!is_ready(e, w)) continue;
+            if (!ev_worker_serves(e, w)) continue;
             while (stalled && readiness(crew_of(e, slot), 0) == order[k] && wake_one(e, slot)) {
                 ev_count(&e->cnt->steal_wakes, 1);
                 stalled--;

@@ -58,13 +58,11 @@ int ev_engine_open(ev_engine *e, ev_segment *seg, uint32_t io, ev_accesslog *log
     e->log = log;
     e->n_slabs = e->hdr->slabs;
     e->slab_base = io * e->n_slabs;
-    e->central_cap = efio_pow2_at_least(e->n_slabs * 2);
     e->free_slabs = calloc(e->n_slabs, sizeof *e->free_slabs);
     e->priv = calloc(e->n_slabs, sizeof *e->priv);
-    e->central = calloc(e->central_cap, sizeof *e->central);
     e->workers = calloc(e->hdr->slots, sizeof *e->workers);
     e->epfd = epoll_create1(EPOLL_CLOEXEC);
-    if (!e->free_slabs || !e->priv || !e->central || !e->workers || e->epfd < 0) {
+    if (!e->free_slabs || !e->priv || !ev_queue_open(e) || !e->workers || e->epfd < 0) {
         int err = e->epfd < 0 ? errno : ENOMEM;
         ev_engine_close(e);
         return -err;
@@ -119,11 +117,10 @@ void ev_engine_close(ev_engine *e)
     e->fetcher = NULL;
     free(e->free_slabs);
     free(e->priv);
-    free(e->central);
+    ev_queue_close(e);
     free(e->workers);
     e->free_slabs = NULL;
     e->priv = NULL;
-    e->central = NULL;
     e->workers = NULL;
     if (e->epfd >= 0) close(e->epfd);
     e->epfd = -1;
@@ -217,7 +214,7 @@ int ev_engine_turn(ev_engine *e, int64_t timeout_ns)
     int got = ev_workers_collect(e);
     if (ev_fetch_ready(e->fetcher)) ev_output_fetched(e);
     if (e->dirty) run_dirty(e);
-    if (e->central_live) ev_dispatch(e);
+    ev_dispatch(e);
     ev_dispatch_flush_wakes(e);
     while (e->graveyard) {
         ev_conn *c = e->graveyard;

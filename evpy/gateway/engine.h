@@ -3,7 +3,8 @@
  *   listener.c  accepts                        conn.c    connection states, request input
  *   output.c    responses out of slabs         fetch.c   parts of files that are not in the page cache
  *   respond.c answers that the gateway gives by itself
- *   dispatch.c  central queue, credit, recall  workers.c what happens when workers come, drain and die
+ *   queue.c     what waits for a worker        dispatch.c   which worker is given it; credit, recall
+ *   workers.c   workers that come, drain, die
  *   timers.c    deadlines                      accesslog.c  one line per request, off the hot path
  *   engine.c    the turn that drives them all
  *
@@ -112,6 +113,12 @@ typedef struct {
     int file_fd;      /* + 1; 0: none; passed by the worker for its response */
 } ev_slab_priv;
 
+/* FIFO of generation << 32 | slab; stale entries are skipped. */
+typedef struct {
+    uint64_t *entry;
+    uint32_t head, tail, live;
+} ev_queue;
+
 typedef struct {
     uint32_t seen;      /* generation << 4 | state acted upon last */
     uint32_t pend_wake; /* wake-ups owed at the end of this turn */
@@ -129,8 +136,10 @@ struct ev_engine {
     uint32_t *free_slabs;
     uint32_t n_free, fat_free;
     ev_slab_priv *priv;
-    uint64_t *central; /* FIFO of generation << 32 | slab; stale entries are skipped */
-    uint32_t central_cap, central_head, central_tail, central_live;
+    ev_queue central[2]; /* costly requests have the second one */
+    uint32_t central_cap;
+    uint64_t *costly; /* those offered to the workers and not claimed when they were last counted, as in a queue */
+    uint32_t n_costly;
     ev_worker_priv *workers;
     ev_conn *wheel[EV_WHEEL];
     uint64_t wheel_bits[EV_WHEEL / 64];
@@ -165,6 +174,11 @@ struct ev_engine {
     const ev_http1_head *refused_parsed;
     uint8_t scratch[EV_SCRATCH];
 };
+
+static inline bool ev_worker_serves(const ev_engine *e, uint32_t w)
+{
+    return (e->workers[w].seen & 15) == EV_WORKER_READY;
+}
 
 /* engine.c */
 int ev_engine_open(ev_engine *e, ev_segment *seg, uint32_t io, ev_accesslog *log);
@@ -228,6 +242,18 @@ bool ev_output_taken(ev_engine *e, ev_conn *c); /* the client took something sin
 void ev_output_fetched(ev_engine *e);           /* goes on with files whose next part has been read */
 /* Sends these bytes now, or what remains of them before anything else. False: the connection is closed. */
 bool ev_output_bytes(ev_engine *e, ev_conn *c, const uint8_t *p, uint32_t n);
+
+/* queue.c */
+bool ev_queue_open(ev_engine *e); /* false: out of memory */
+void ev_queue_close(ev_engine *e);
+bool ev_queue_is_full(ev_engine *e, uint32_t slab); /* the one that this slab would go to */
+void ev_queue_put(ev_engine *e, uint32_t slab, bool front);
+void ev_queue_forget(ev_engine *e, uint32_t slab); /* it waits no more, if it did */
+/* The one whose turn it is, to be taken if there is a worker for it. *core: true, for the first of a series of calls.
+ */
+bool ev_queue_next(ev_engine *e, bool *core, uint32_t *slab);
+void ev_queue_take(ev_engine *e, uint32_t slab);
+bool ev_queue_waits_for_core(const ev_engine *e);
 
 /* dispatch.c */
 uint32_t ev_slab_alloc(ev_engine *e);

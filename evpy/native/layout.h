@@ -25,6 +25,7 @@
 #include "efio/native/wake.h"
 #include "evpy/gateway/http1.h"
 #include "evpy/native/bodylimits.h"
+#include "evpy/native/costs.h"
 
 #define EV_MAGIC         0x3179707665ull /* "evpy1" */
 #define EV_MAX_IO        8
@@ -116,6 +117,8 @@ typedef struct {
     uint8_t body_whole;           /* the whole body lies in the window */
     uint8_t client_family;        /* AF_INET, AF_INET6, AF_UNIX */
     uint8_t listener;             /* index of the listener it came in by */
+    uint32_t kind;                /* costs.h */
+    uint32_t cost;                /* microseconds of CPU that it is likely to take; 0: few */
     uint16_t client_port;
     uint8_t client_addr[16];
     ev_http1_head head;
@@ -149,6 +152,7 @@ typedef struct {
     _Atomic uint64_t ping_ns;      /* when the native heart-beat last asked for a tick; 0 when it was answered */
     _Atomic uint64_t current;      /* message word of the request that was switched to last; 0: none */
     _Atomic uint64_t current_since_ns;
+    _Atomic uint32_t cost; /* of the request that it is at, in microseconds of CPU; 0: few */
     _Atomic uint64_t taken, stolen, finished, failed, expired, greenlets;
     _Atomic uint64_t wait_ns; /* sum over taken requests: first byte of the head to claim */
 } ev_thread_slot;
@@ -181,6 +185,7 @@ typedef struct {
     _Atomic uint64_t refused;  /* valid heads answered 4xx by the gateway: 413, 408 in the body, framing */
     _Atomic uint64_t lost;     /* died with a gateway process */
     _Atomic uint64_t bad_requests, header_timeouts, body_timeouts, keepalive_timeouts, send_timeouts;
+    _Atomic uint64_t costly; /* of a kind that has burnt CPU before */
     _Atomic uint64_t retried, stale, underscore_fields, continues, upgrades_ignored;
     _Atomic uint64_t bytes_in, bytes_out, turns, wakes, steal_wakes;
     _Atomic uint64_t fetches; /* parts of files that were not in the page cache */
@@ -199,6 +204,8 @@ typedef struct {
     /* settings of the gateway; times in nanoseconds */
     uint64_t header_timeout, body_timeout, body_rate, body_rate_grace, handler_timeout, send_timeout, keepalive;
     uint64_t time_slice; /* of the I/O threads; 0: the kernel's own */
+    uint32_t costly;     /* microseconds of CPU from which a kind of request is; 0: none is */
+    uint32_t cores;      /* that the server may use: as many costly requests are at work at once */
     ev_body_limits body_limits;
     uint64_t max_buffered;    /* bytes of request parts that one I/O thread may hold outside of slabs */
     uint32_t max_connections; /* per I/O thread */
@@ -219,6 +226,7 @@ typedef struct {
     _Atomic uint64_t next_id;
     efio_waker io_wake[EV_MAX_IO];
     ev_counters counters[EV_MAX_IO];
+    ev_costs costs;
 } ev_header;
 
 /* What the gateway is to do, each with all that stands before it. */

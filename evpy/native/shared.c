@@ -121,6 +121,7 @@ const ev_counter_name *ev_counter_names(void)
                                             C(body_timeouts),
                                             C(keepalive_timeouts),
                                             C(send_timeouts),
+                                            C(costly),
                                             C(retried),
                                             C(stale),
                                             C(underscore_fields),

@@ -163,6 +163,8 @@ static uint32_t gen_of(const ev_slab *b)
 
 void ev_sched_final(ev_sched *s, uint64_t msg)
 {
+    if (atomic_load_explicit(&s->thread->current, memory_order_relaxed) == msg)
+        atomic_store_explicit(&s->thread->cost, 0, memory_order_relaxed); /* there is a core for another costly one */
     send_message(s, EV_MSG_FINAL, ev_msg_slab(msg), ev_msg_gen(msg));
     atomic_fetch_sub_explicit(&s->thread->active, 1, memory_order_relaxed);
     ev_count(&s->thread->finished, 1);

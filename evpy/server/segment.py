@@ -12,6 +12,7 @@ import os
 from typing import TYPE_CHECKING
 
 from evpy.errors import StartupError
+from evpy.server.machine import usable_cores
 from evpy.server.settings import BODY_RATE_GRACE, Settings
 
 if TYPE_CHECKING:
@@ -75,6 +76,8 @@ def configure(segment: Segment, settings: Settings, access_log_fd: int) -> None:
         max_buffered=MAX_BUFFERED,
         max_connections=math.ceil(settings.max_connections / segment.io_threads) or NO_LIMIT,
         time_slice=settings.time_slice,
+        costly=settings.costly,
+        cores=usable_cores(),
         server_header=settings.server_header,
         access_log_fd=access_log_fd,
         access_log_json=settings.access_log_format == "json",

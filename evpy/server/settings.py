@@ -185,6 +185,11 @@ class Settings:
         Seconds(0, 0.1), "process", "CPU time slices of gateway and schedulers (Linux 6.12); 0 the kernel's own",
         0.0001, unit="s",
     )  # fmt: skip
+    costly: float = _option(
+        Seconds(0, 1), "process",
+        "CPU time from which requests to a path are costly: no more of them at once than there are cores; 0 none are",
+        0.002, unit="s",
+    )  # fmt: skip
     pid: str | None = _option(
         FilePath("FILE", "a file"), "process", "write the process id of the supervisor to this file"
     )

@@ -153,13 +153,13 @@ static void trips(int who, void *context)
     l->kind->close(l->queue);
 }
 
-static double seconds(const kind *k, int crew, void (*work)(int, void *))
+static double seconds(const kind *k, int size, void (*work)(int, void *))
 {
     load l = {.kind = k, .queue = k->make(), .jobs = calloc(JOBS, sizeof *l.jobs)};
     for (int i = 0; i < JOBS; i++) l.jobs[i].run = nothing;
     atomic_init(&l.submitting, SUBMITTERS);
     uint64_t begin = efio_now_ns();
-    crew_run(crew, work, &l);
+    crew_run(size, work, &l);
     double passed = (double)(efio_now_ns() - begin) / 1e9;
     k->end(l.queue);
     free(l.jobs);

@@ -98,7 +98,7 @@ static inline void rig_kill_gateway(rig *r)
     r->e->epfd = -1;
     ev_engine *fresh = calloc(1, sizeof *fresh);
     free(r->e->free_slabs);
-    free(r->e->central);
+    ev_queue_close(r->e);
     free(r->e->workers);
     free(r->e->priv);
     free(r->e);

@@ -1,0 +1,322 @@
+/* Costly requests: no more of them at the workers than there are cores, and the others need not wait for that
+ * (evpy/gateway/queue.c). What a request costs is what the test has put into the table of costs. */
+#include "engine_rig.h"
+
+#define LEAST 2000u
+#define COST  20000u /* microseconds */
+#define SLOW  "GET /slow HTTP/1.1\r\nHost: a\r\n\r\n"
+#define FAST  "GET /fast HTTP/1.1\r\nHost: a\r\n\r\n"
+
+static ev_counters *counters(rig *r)
+{
+    return &r->seg.hdr->counters[0];
+}
+
+static void open_with(rig *r, uint32_t cores, uint32_t queue, uint32_t depth)
+{
+    rig_open(r, 2, 16, queue, depth, 8);
+    ev_header *h = r->seg.hdr;
+    h->costly = LEAST;
+    h->cores = cores;
+    uint32_t kind = ev_cost_kind(EV_GET, (const uint8_t *)"/slow", 5);
+    ev_cost_learn(&h->costs, kind, LEAST, COST, EV_UNMEASURED);
+    ev_cost_learn(&h->costs, kind, LEAST, COST, COST);
+}
+
+static int ask(rig *r, const char *request)
+{
+    int c = rig_connect(r);
+    rig_send(r, c, request);
+    return c;
+}
+
+static uint32_t offered(rig *r)
+{
+    uint32_t n = 0;
+    for (uint32_t w = 0; w < RIG_WORKERS; w++) n += efio_ring_size(ev_req_ring(&r->seg, w, 0));
+    return n;
+}
+
+static bool is_slow(rig *r, uint64_t msg)
+{
+    return ev_slab_at(&r->seg, ev_msg_slab(msg))->cost != 0;
+}
+
+/* Claims by worker w and begins, as its scheduler does. */
+static uint64_t begin(rig *r, uint32_t w)
+{
+    uint64_t m = 0;
+    MUST(rig_take_more(r, w, &m));
+    ev_thread_slot *th = r->worker[w].thread;
+    atomic_store(&th->current, m);
+    atomic_store(&th->current_since_ns, efio_now_ns());
+    atomic_store(&th->cost, ev_slab_at(&r->seg, ev_msg_slab(m))->cost);
+    return m;
+}
+
+/* Ends its stretch of Python, with or without an answer. */
+static void leave(rig *r, uint32_t w)
+{
+    atomic_store(&r->worker[w].thread->current, 0);
+    atomic_store(&r->worker[w].thread->cost, 0);
+    rig_settle(r);
+}
+
+#define end(r, w, m, client) end_(r, w, m, client, __func__, __LINE__)
+static void end_(rig *r, uint32_t w, uint64_t m, int client, const char *name, int line)
+{
+    rig_answer(r, w, m, "served");
+    leave(r, w);
+    CHECK(rig_got(r, client, "served"), "%s, line %d: answered", name, line);
+    close(client);
+}
+
+static void end_rig(rig *r, const char *name)
+{
+    rig_check_rest(r, name);
+    rig_close(r);
+}
+
+static void test_the_others_pass(void)
+{
+    rig r;
+    open_with(&r, 1, 16, 8);
+    int a = ask(&r, SLOW), b = ask(&r, SLOW);
+    CHECK(counters(&r)->costly == 2, "seen as such");
+    CHECK(offered(&r) == 1 && counters(&r)->queue_len == 1, "one is offered, though there are two workers");
+    int c = ask(&r, FAST);
+    CHECK(offered(&r) == 2 && counters(&r)->queue_len == 1, "a fast one passes");
+    uint64_t slow = begin(&r, 0), fast = begin(&r, 1);
+    if (is_slow(&r, fast)) {
+        uint64_t m = slow;
+        slow = fast, fast = m;
+    }
+    CHECK(is_slow(&r, slow) && !is_slow(&r, fast), "one of each");
+    rig_settle(&r);
+    CHECK(offered(&r) == 0 && counters(&r)->queue_len == 1, "claimed, it still has the core");
+    uint32_t of_slow = ev_cookie_worker(ev_slab_at(&r.seg, ev_msg_slab(slow))->cookie);
+    end(&r, 1 - of_slow, fast, c);
+    CHECK(offered(&r) == 0, "a fast one had no core to give");
+    end(&r, of_slow, slow, a);
+    CHECK(offered(&r) == 1 && counters(&r)->queue_len == 0, "its turn");
+    slow = begin(&r, 0);
+    end(&r, 0, slow, b);
+    end_rig(&r, __func__);
+}
+
+static void test_as_many_as_cores(void)
+{
+    rig r;
+    open_with(&r, 3, 16, 8);
+    int c[4];
+    for (int k = 0; k < 4; k++) c[k] = ask(&r, SLOW);
+    CHECK(offered(&r) == 3 && counters(&r)->queue_len == 1, "three");
+    for (int k = 0; k < 4; k++) {
+        rig_answer(&r, 0, begin(&r, 0), "served");
+        leave(&r, 0);
+    }
+    for (int k = 0; k < 4; k++) {
+        CHECK(rig_got(&r, c[k], "served"), "answered");
+        close(c[k]);
+    }
+    end_rig(&r, __func__);
+}
+
+static void test_who_waits_for_something_leaves_the_core(void)
+{
+    rig r;
+    open_with(&r, 1, 16, 8);
+    int a = ask(&r, SLOW), b = ask(&r, SLOW);
+    uint64_t m = begin(&r, 0);
+    leave(&r, 0); /* it waits for a database */
+    CHECK(offered(&r) == 1, "the next one's turn");
+    uint64_t next = begin(&r, 1);
+    end(&r, 1, next, b);
+    end(&r, 0, m, a);
+    end_rig(&r, __func__);
+}
+
+/* Nobody tells the gateway that a costly request has begun to wait. */
+static void test_the_gateway_looks_again_by_itself(void)
+{
+    rig r;
+    open_with(&r, 1, 16, 8);
+    int a = ask(&r, SLOW);
+    uint64_t m = begin(&r, 0);
+    for (uint32_t w = 0; w < 2; w++) efio_wake_prepare(&r.worker[w].thread->wake);
+    CHECK(!ev_stall_check(r.e), "no reason");
+    r.e->stall_ns = 0;
+    int b = ask(&r, SLOW);
+    CHECK(r.e->stall_ns && ev_stall_check(r.e), "one waits for a core");
+    leave(&r, 0);
+    uint64_t next = begin(&r, 1);
+    end(&r, 1, next, b);
+    end(&r, 0, m, a);
+    end_rig(&r, __func__);
+}
+
+static void test_the_final_tells_at_once(void)
+{
+    rig r;
+    open_with(&r, 1, 16, 8);
+    int a = ask(&r, SLOW), b = ask(&r, SLOW);
+    uint64_t m = begin(&r, 0);
+    rig_answer(&r, 0, m, "served"); /* and its thread has not yet come to anything else */
+    CHECK(rig_got(&r, a, "served"), "answered");
+    CHECK(offered(&r) == 1, "the next one's turn");
+    leave(&r, 0);
+    close(a);
+    m = begin(&r, 1);
+    end(&r, 1, m, b);
+    end_rig(&r, __func__);
+}
+
+static void test_one_that_hangs_does_not_keep_the_core(void)
+{
+    rig r;
+    open_with(&r, 1, 16, 8);
+    int a = ask(&r, SLOW), b = ask(&r, SLOW);
+    uint64_t m = begin(&r, 0);
+    rig_settle(&r);
+    CHECK(offered(&r) == 0, "not yet");
+    atomic_fetch_sub(&r.worker[0].thread->current_since_ns, 1000000000ull);
+    rig_settle(&r);
+    CHECK(offered(&r) == 1, "fifty times what it should have taken is enough");
+    uint64_t next = begin(&r, 1);
+    end(&r, 1, next, b);
+    end(&r, 0, m, a);
+    end_rig(&r, __func__);
+}
+
+static void test_the_turn_comes_by_arrival(void)
+{
+    rig r;
+    uint64_t m;
+    open_with(&r, 1, 16, 8);
+    for (uint32_t w = 0; w < 2; w++) ev_set_worker_state(&r.seg, w, EV_WORKER_DRAINING);
+    rig_settle(&r);
+    int fast = ask(&r, FAST), slow = ask(&r, SLOW), late = ask(&r, FAST);
+    CHECK(offered(&r) == 0 && counters(&r)->queue_len == 3, "nobody is there");
+    rig_worker_up(&r, 2);
+    rig_settle(&r);
+    m = begin(&r, 2);
+    CHECK(!is_slow(&r, m), "the first");
+    end(&r, 2, m, fast);
+    m = begin(&r, 2);
+    CHECK(is_slow(&r, m), "the second, though it is costly");
+    end(&r, 2, m, slow);
+    m = begin(&r, 2);
+    end(&r, 2, m, late);
+    end_rig(&r, __func__);
+}
+
+static void test_clients_that_leave_while_it_waits(void)
+{
+    rig r;
+    open_with(&r, 1, 16, 8);
+    int a = ask(&r, SLOW), b = ask(&r, SLOW);
+    for (int k = 0; k < 100; k++) { /* more than the queue has entries */
+        int gone = ask(&r, SLOW);
+        struct linger reset = {.l_onoff = 1};
+        setsockopt(gone, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
+        close(gone);
+        rig_settle(&r);
+    }
+    CHECK(counters(&r)->recalled == 100 && counters(&r)->queue_len == 1, "they have left the queue");
+    int c = ask(&r, SLOW), of[3] = {a, b, c};
+    for (int k = 0; k < 3; k++) {
+        CHECK(offered(&r) == 1, "who stayed has his turn");
+        uint64_t m = begin(&r, 0);
+        end(&r, 0, m, of[k]);
+    }
+    end_rig(&r, __func__);
+}
+
+static void test_a_full_queue_of_them_leaves_the_others_room(void)
+{
+    rig r;
+    open_with(&r, 1, 2, 1);
+    int slow[3], fast[2], refused;
+    for (int k = 0; k < 3; k++) slow[k] = ask(&r, SLOW);
+    CHECK(counters(&r)->queue_len == 2, "one is offered, two wait");
+    refused = ask(&r, SLOW);
+    CHECK(rig_got(&r, refused, "503"), "too many of them");
+    for (int k = 0; k < 2; k++) fast[k] = ask(&r, FAST);
+    CHECK(counters(&r)->shed == 1 && counters(&r)->queue_len == 3, "one fast one is offered, one waits");
+    close(refused);
+    for (int k = 0; k < 5; k++) {
+        uint64_t m = begin(&r, 0);
+        rig_answer(&r, 0, m, "served");
+        leave(&r, 0);
+    }
+    for (int k = 0; k < 3; k++) CHECK(rig_got(&r, slow[k], "served"), "answered");
+    for (int k = 0; k < 2; k++) CHECK(rig_got(&r, fast[k], "served"), "answered");
+    for (int k = 0; k < 3; k++) close(slow[k]);
+    for (int k = 0; k < 2; k++) close(fast[k]);
+    end_rig(&r, __func__);
+}
+
+static void test_its_worker_dies(void)
+{
+    rig r;
+    open_with(&r, 1, 16, 8);
+    int a = ask(&r, SLOW), b = ask(&r, SLOW);
+    uint32_t w = offered(&r) && efio_ring_size(ev_req_ring(&r.seg, 0, 0)) ? 0 : 1;
+    begin(&r, w);
+    rig_kill_worker(&r, w);
+    CHECK(offered(&r) == 1 && counters(&r)->queue_len == 1, "once more, one at a time");
+    uint64_t m = begin(&r, 1 - w);
+    end(&r, 1 - w, m, a);
+    m = begin(&r, 1 - w);
+    end(&r, 1 - w, m, b);
+    end_rig(&r, __func__);
+}
+
+static void test_the_gateway_dies(void)
+{
+    rig r;
+    open_with(&r, 1, 16, 8);
+    ask(&r, SLOW);
+    ask(&r, SLOW);
+    uint64_t m = begin(&r, 0);
+    rig_kill_gateway(&r);
+    rig_settle(&r);
+    int c = ask(&r, SLOW);
+    CHECK(offered(&r) == 0 && counters(&r)->queue_len == 1, "what the workers have counts for its successor");
+    rig_answer(&r, 0, m, "to nobody");
+    leave(&r, 0);
+    CHECK(offered(&r) == 1, "its turn");
+    m = begin(&r, 1);
+    end(&r, 1, m, c);
+    end_rig(&r, __func__);
+}
+
+static void test_switched_off(void)
+{
+    rig r;
+    open_with(&r, 1, 16, 8);
+    r.seg.hdr->costly = 0;
+    int a = ask(&r, SLOW), b = ask(&r, SLOW);
+    CHECK(offered(&r) == 2 && counters(&r)->costly == 0, "as any other");
+    uint64_t m = begin(&r, 0), n = begin(&r, 0);
+    end(&r, 0, m, a);
+    end(&r, 0, n, b);
+    end_rig(&r, __func__);
+}
+
+int main(void)
+{
+    test_the_others_pass();
+    test_as_many_as_cores();
+    test_who_waits_for_something_leaves_the_core();
+    test_the_gateway_looks_again_by_itself();
+    test_the_final_tells_at_once();
+    test_one_that_hangs_does_not_keep_the_core();
+    test_the_turn_comes_by_arrival();
+    test_clients_that_leave_while_it_waits();
+    test_a_full_queue_of_them_leaves_the_others_room();
+    test_its_worker_dies();
+    test_the_gateway_dies();
+    test_switched_off();
+    return failures > 0;
+}
