@@ -17,7 +17,7 @@ from typing import Any
 from service_utils.db.database import Database
 from service_utils.db.errors import DatabaseError
 from service_utils.db.querylog import QueryLog
-from service_utils.db.session import Options
+from service_utils.db.session import Options, check_seconds
 from service_utils.db.transaction import Transaction
 from service_utils.db.url import DEFAULT_URL, connector_for
 from service_utils.pool import Pool
@@ -46,9 +46,13 @@ def connect(
     ``size``: connections at most, ``keep``: kept ready; ``timeout``: seconds to wait for one. Further ``pool_options``
     are those of ``service_utils.pool.Pool``. ``statement_timeout``: seconds that a statement may take (None: for
     ever),
-    ``lock_timeout``: that it may wait for a lock. Raises ValueError for a URL that is none, ImportError when the
-    driver is not installed.
+    ``lock_timeout``: that it may wait for a lock. Raises ValueError for a URL that is none and times that are none,
+    ImportError when the driver is not installed.
     """
+    check_seconds("connect_timeout", connect_timeout)
+    for name, value in (("statement_timeout", statement_timeout), ("lock_timeout", lock_timeout)):
+        if value is not None:
+            check_seconds(name, value)
     if url is None:  # an empty one is a mistake: a variable that is not set, perhaps
         url = os.environ.get("DATABASE_URL") or DEFAULT_URL
     connector = connector_for(

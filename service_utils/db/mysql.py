@@ -10,16 +10,16 @@ from __future__ import annotations
 
 import contextlib
 import math
-import re
+import sys
 from collections.abc import Iterable, Iterator, Sequence
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import pymysql
 import pymysql.cursors
 
 from service_utils.db.cancelling import tell
-from service_utils.db.errors import ConcurrentUse
+from service_utils.db.errors import ConcurrentUse, error_for
+from service_utils.db.lasting import lasts
 from service_utils.db.mysql_errors import translated
 from service_utils.db.mysql_values import adapted
 from service_utils.db.rows import Result
@@ -32,14 +32,6 @@ __all__ = ["MysqlSession"]
 
 GRACE = 5.0  # seconds that the server gets beyond the time after which it should have given up by itself
 IN_TRANSACTION = 1  # SERVER_STATUS_IN_TRANS
-
-# What would be there for whoever gets the connection next: variables, locks and temporary tables of the session.
-_LASTING = re.compile(
-    r"(?:\s+|--\s[^\n]*\n|\#[^\n]*\n|/\*.*?\*/)*(?:"
-    r"set\s+(?!statement\b)|use\b|lock\s+table|create\s+(?:or\s+replace\s+)?temporary\b|handler\b"
-    r"|select\b.*\bget_lock\s*\(|select\b.*:=)",
-    re.IGNORECASE | re.DOTALL,
-)
 
 
 class MysqlSession(Session):
@@ -89,6 +81,7 @@ class MysqlSession(Session):
             raise ConcurrentUse(
                 "a stream is open on this connection, and MySQL can do nothing else meanwhile: read it to its end first"
             )
+        before = sys.exception()  # what the caller is handling has nothing to do with this
         self._busy = True
         try:
             yield
@@ -97,16 +90,22 @@ class MysqlSession(Session):
             if self._stream.interruption is not None:
                 self._interrupted = True
                 raise self._stream.interruption from None
-            raise translated(error) from error
+            raise translated(error, before) from error
+        except UnicodeEncodeError as error:  # before anything was sent
+            self._busy = False
+            raise error_for("22021", str(error), "mysql") from error
         except BaseException:
             self._interrupted = True
             raise
         self._busy = False
 
     def run(self, text: str, values: Sequence[Any]) -> Result:
-        if _lasts(text):
-            self._altered = True
+        self._note(text)
         return self._run(text, values)
+
+    def _note(self, text: str) -> None:
+        if lasts(text, "mysql"):
+            self._altered = True
 
     def _run(self, text: str, values: Sequence[Any]) -> Result:
         with self._exchange():
@@ -118,11 +117,16 @@ class MysqlSession(Session):
             return Result(tuple([column[0] for column in description]), list(cursor.fetchall()), cursor.rowcount)
 
     def run_many(self, text: str, values: Iterable[Sequence[Any]]) -> int:
+        self._note(text)
         with self._exchange():
             cursor = self.connection.cursor()
-            return int(cursor.executemany(text, [adapted(each) for each in values]) or 0)
+            rows = [adapted(each) or None for each in values]
+            if not _at_once(text):
+                return sum(cursor.execute(text, row) for row in rows)
+            return int(cursor.executemany(text, rows) or 0)
 
     def stream(self, text: str, values: Sequence[Any], batch: int) -> Iterator[Result]:
+        self._note(text)
         with self._exchange():
             cursor = self.connection.cursor(pymysql.cursors.SSCursor)
             cursor.execute(text, adapted(values) if values else None)
@@ -203,6 +207,9 @@ class MysqlSession(Session):
             tell(self.connector.kill, self._place, connection.server_thread_id[0], self._port)
 
 
-@lru_cache(maxsize=2000)
-def _lasts(text: str) -> bool:
-    return _LASTING.match(text) is not None
+def _at_once(text: str) -> bool:
+    """Whether the driver may make one statement with many rows of it: it loses values that stand behind ``values``."""
+    match = pymysql.cursors.RE_INSERT_VALUES.match(text)
+    if match is None:
+        return False
+    return all("%s" not in (match.group(part) or "").replace("%%", "") for part in (1, 3))

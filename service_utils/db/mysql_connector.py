@@ -1,4 +1,4 @@
-"""How connections to MySQL and MariaDB are made: settings, the addresses of the server, TLS, passwords.
+"""How connections to MySQL and MariaDB are made: the addresses of the server, TLS, passwords.
 
 The sockets are ours, so any hub or thread may go on with a connection.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import ssl
-from dataclasses import dataclass
+import sys
 from typing import Any
 
 import pymysql
@@ -19,24 +19,14 @@ from service_utils.db.hosts import Hosts
 from service_utils.db.mysql import MysqlSession
 from service_utils.db.mysql_errors import interruption, translated
 from service_utils.db.session import Session, SessionConnector
-from service_utils.db.url import Address
+from service_utils.db.url import ServerSettings
 from service_utils.sockets import TlsContext, TlsStream, client_context, connect
 from service_utils.waiting import READ, poll
 
-__all__ = ["MysqlConnector", "MysqlSettings"]
+__all__ = ["MysqlConnector"]
 
 _LOCAL = ("localhost", "127.0.0.1", "::1")
 _TLS = ("disable", "prefer", "require", "verify-ca", "verify-full")
-
-
-@dataclass(frozen=True)
-class MysqlSettings:
-    """Times in seconds."""
-
-    address: Address
-    statement_timeout: float | None = 60.0
-    lock_timeout: float | None = None
-    connect_timeout: float = 5.0
 
 
 class _Connection(pymysql.Connection):  # type: ignore[type-arg, misc, unused-ignore]
@@ -55,7 +45,7 @@ class _Connection(pymysql.Connection):  # type: ignore[type-arg, misc, unused-ig
 class MysqlConnector(SessionConnector):
     dialect = "mysql"
 
-    def __init__(self, settings: MysqlSettings) -> None:
+    def __init__(self, settings: ServerSettings) -> None:
         self.settings = settings
         address = settings.address
         self.name = f"mysql://{address}"
@@ -83,6 +73,7 @@ class MysqlConnector(SessionConnector):
         if tls_mode != "disable":  # the driver would load all certificates anew for each connection
             connection.ssl, connection.ctx = True, self._tls
             connection._ssl_required = tls_mode != "prefer"
+        before = sys.exception()
         try:
             stream = connect(host, port, timeout)
         except OSError as error:
@@ -93,9 +84,9 @@ class MysqlConnector(SessionConnector):
             stream.timeout = timeout
             connection.connect(stream)
         except pymysql.MySQLError as error:
-            if (ended_by := interruption(error)) is not None:
+            if (ended_by := interruption(error, before)) is not None:
                 raise ended_by from None
-            raise translated(error, connecting=True) from error
+            raise translated(error, before, connecting=True) from error
         except BaseException:
             stream.close()
             raise

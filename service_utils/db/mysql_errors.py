@@ -21,22 +21,30 @@ _STATES = {
 }  # fmt: skip
 
 
-def interruption(error: BaseException) -> BaseException | None:
-    """A deadline of evpy that the driver took for an error of its socket."""
-    cause: BaseException | None = error
-    while cause is not None and not isinstance(cause, EvpyError):
-        cause = getattr(cause, "original_exception", None) or cause.__context__
-    return cause
+def interruption(error: BaseException, before: BaseException | None) -> BaseException | None:
+    """A deadline of evpy that the driver took for an error of its socket. ``before``: what was being handled when it
+    was called; that is nobody's business here."""
+    return _behind(error, before, EvpyError)
 
 
-def translated(error: Exception, connecting: bool = False) -> DatabaseError:
+def _behind(error: BaseException, before: BaseException | None, kind: type[BaseException]) -> BaseException | None:
     cause: BaseException | None = error
-    while cause is not None and not isinstance(cause, TimeoutError):
+    while cause is not None and cause is not before:
+        if isinstance(cause, kind):
+            return cause
         cause = getattr(cause, "original_exception", None) or cause.__context__
+    return None
+
+
+def translated(error: Exception, before: BaseException | None, connecting: bool = False) -> DatabaseError:
+    """``before``: as for ``interruption``."""
+    cause = _behind(error, before, TimeoutError)
     number = error.args[0] if error.args and isinstance(error.args[0], int) else -1
     message = str(error.args[1]) if len(error.args) > 1 else str(error)
     state = _STATES.get(number) or getattr(error, "sqlstate", None) or "HY000"
-    if connecting and state.startswith("08"):
+    if number < 0 and "can not be used with MySQL" in message:  # nan, inf
+        state = "22023"
+    elif connecting and state.startswith("08"):
         state = "08001"
     elif cause is not None:
         state, message = "57014", f"the server has said nothing for too long: {message}"

@@ -45,6 +45,7 @@ class PostgresqlSession(Statements):
     """One connection."""
 
     def stream(self, text: str, values: Sequence[Any], batch: int) -> Iterator[Result]:
+        self._note(text)
         with self._errors():
             cursor = RawServerCursor(self.connection, f"stream_{next(NUMBERS)}", row_factory=tuple_row)
             cursor.execute(text, values or None)
@@ -113,6 +114,7 @@ class PostgresqlSession(Statements):
         return int(self._cursor.rowcount)
 
     def copy_out(self, text: str) -> Iterator[bytes]:
+        self._note(text)
         with self._errors(), self._cursor.copy(text) as copy:
             try:
                 for piece in copy:

@@ -1,8 +1,7 @@
-"""How connections to PostgreSQL are made: settings, the addresses of the server, options of libpq."""
+"""How connections to PostgreSQL are made: the addresses of the server, options of libpq."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from time import monotonic
 from typing import Any
 
@@ -15,27 +14,17 @@ from service_utils.db.hosts import Hosts
 from service_utils.db.postgresql import PostgresqlSession
 from service_utils.db.postgresql_link import milliseconds, open_link, translated
 from service_utils.db.session import Session, SessionConnector
-from service_utils.db.url import Address
+from service_utils.db.url import ServerSettings
 from service_utils.sockets import resolve
 from service_utils.waiting import READ, poll
 
-__all__ = ["PostgresqlConnector", "PostgresqlSettings"]
-
-
-@dataclass(frozen=True)
-class PostgresqlSettings:
-    """Times in seconds."""
-
-    address: Address
-    statement_timeout: float | None = 60.0
-    lock_timeout: float | None = None
-    connect_timeout: float = 5.0
+__all__ = ["PostgresqlConnector"]
 
 
 class PostgresqlConnector(SessionConnector):
     dialect = "postgresql"
 
-    def __init__(self, settings: PostgresqlSettings) -> None:
+    def __init__(self, settings: ServerSettings) -> None:
         self.settings = settings
         address = settings.address
         self.name = f"postgresql://{address}"

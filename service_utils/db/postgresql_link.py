@@ -124,7 +124,7 @@ def translated(error: Exception, lost: bool, connecting: bool = False) -> Databa
     message = str(error).strip()
     if not state and message.startswith("cannot adapt type"):
         state, message = "22023", message.partition(" using ")[0].replace("adapt", "send values of")
-    elif not state and isinstance(error, psycopg.DataError):
+    elif not state and isinstance(error, psycopg.DataError | UnicodeError):
         state = "22021"
     diag = getattr(error, "diag", None)
     return error_for(

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -19,6 +18,7 @@ from psycopg.errors import error_from_result
 from psycopg.generators import execute
 
 from service_utils.db.errors import DatabaseError, StatementTimeout, error_for
+from service_utils.db.lasting import lasts
 from service_utils.db.postgresql_link import (
     Link,
     Silence,
@@ -44,15 +44,9 @@ _STEADY = ("select", "insert", "update", "delete")
 PREPARED = 300  # statements that a connection keeps prepared
 SEEN = 3000  # texts that it remembers having seen
 BATCH = 1000  # statements in one round trip
-# What would be there for whoever gets the connection next: settings, roles, locks and temporary tables of the session.
-_LASTING = re.compile(
-    r"(?:\s+|--[^\n]*\n|/\*.*?\*/)*(?:"
-    r"set\s+(?!local\b|transaction\b|constraints\b)|reset\b|listen\b|load\b"
-    r"|create\s+(?:or\s+replace\s+)?(?:global\s+|local\s+)?temp|declare\b.*\bwith\s+hold\b"
-    r"|select\b.*\bpg_(?:try_)?advisory_lock(?:_shared)?\s*\(|select\b.*\bset_config\s*\([^)]*\bfalse\s*\))",
-    re.IGNORECASE | re.DOTALL,
-)
+LONGEST = 4000  # characters of a text that is remembered: lists of every length would fill the memory
 NUMBERS = itertools.count(1)  # for names of statements and cursors
+_WRONG = (psycopg.Error, Silence, UnicodeError)
 
 
 class _Statement:
@@ -88,7 +82,7 @@ class Statements(Session):
     def _errors(self) -> Iterator[None]:
         try:
             yield
-        except (psycopg.Error, Silence) as error:
+        except _WRONG as error:
             raise self._translated(error) from error
 
     def _translated(self, error: Exception) -> DatabaseError:
@@ -115,7 +109,7 @@ class Statements(Session):
             if result.status == _FATAL and self._forget(text, types, result):
                 return self.run(text, values)
             return self._several([result])
-        except (psycopg.Error, Silence) as error:
+        except _WRONG as error:
             raise self._translated(error) from error
 
     def _run_once(self, text: str, params: Any, types: tuple[int, ...], formats: Any) -> Result:
@@ -169,12 +163,17 @@ class Statements(Session):
         key = (text, types)
         if key in self._seen:
             return bool(types) or ";" not in text
-        if len(self._seen) >= SEEN:
-            self._seen.clear()
-        self._seen.add(key)
-        if _LASTING.match(text):
-            self._altered = True
+        self._note(text)
+        if len(text) <= LONGEST:
+            if len(self._seen) >= SEEN:
+                self._seen.clear()
+            self._seen.add(key)
         return False
+
+    def _note(self, text: str) -> None:
+        """Before a text is sent for the first time."""
+        if lasts(text, "postgresql"):
+            self._altered = True
 
     def _prepare(self, text: str, types: tuple[int, ...]) -> _Statement:
         self._make_room()
@@ -262,6 +261,7 @@ class Statements(Session):
     def _pipeline(self, text: str, batch: Sequence[Sequence[Any]]) -> list[Any]:
         """The same statement many times in one round trip: PostgreSQL makes a transaction of it, if there is none."""
         with self._errors():
+            self._note(text)
             pgconn, wait = self.pgconn, self.connection.waits.wait
             dumped = [self._dumped(values) for values in batch]
             for types in {types for _, types, _ in dumped}:

@@ -16,10 +16,16 @@ from service_utils.sql.plans import quote_identifier
 if TYPE_CHECKING:
     from service_utils.db.hosts import Hosts
 
-__all__ = ["DEFAULT", "Isolation", "Notification", "Options", "Session", "SessionConnector"]
+__all__ = ["DEFAULT", "Isolation", "Notification", "Options", "Session", "SessionConnector", "check_seconds"]
 
 Isolation = Literal["read uncommitted", "read committed", "repeatable read", "serializable"]
 ISOLATIONS = ("read uncommitted", "read committed", "repeatable read", "serializable")
+
+
+def check_seconds(name: str, value: Any) -> None:
+    """ValueError if it is no time that something may take."""
+    if not isinstance(value, int | float) or not 0 < value < 1e6:
+        raise ValueError(f"{name}={value!r}: give seconds, above 0 and below a million")
 
 
 @dataclass(frozen=True)
@@ -35,9 +41,8 @@ class Options:
         if self.isolation is not None and self.isolation not in ISOLATIONS:
             raise ValueError(f"isolation={self.isolation!r}: there are {', '.join(ISOLATIONS)}")
         for name in ("statement_timeout", "lock_timeout"):
-            value = getattr(self, name)
-            if value is not None and not 0 < value < 1e6:
-                raise ValueError(f"{name}={value!r}: give seconds, above 0")
+            if (value := getattr(self, name)) is not None:
+                check_seconds(name, value)
 
 
 DEFAULT = Options()
@@ -108,8 +113,11 @@ class Session(ABC):
     def copy_in(self, table: str | tuple[str, ...], columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> int:
         """Many rows into a table, by the fastest way that the engine has; how many."""
         names = ", ".join(quote_identifier(column, self.dialect) for column in columns)
-        places = ", ".join("%s" if self.dialect == "mysql" else "?" for _ in columns)
-        text = f"insert into {quote_identifier(table, self.dialect)} ({names}) values ({places})"
+        text = f"insert into {quote_identifier(table, self.dialect)} ({names}) values "
+        if self.dialect == "mysql":  # the driver puts values in by %
+            text = text.replace("%", "%%") + f"({', '.join(['%s'] * len(columns))})"
+        else:
+            text += f"({', '.join('?' * len(columns))})"
         return sum(self.run_many(text, batch) for batch in _batches(rows))
 
     def copy_out(self, text: str) -> Iterator[bytes]:

@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 
 from efio import Semaphore, default_pool
 from service_utils.db.errors import CannotConnect, DatabaseError, error_for
+from service_utils.db.lasting import lasts
 from service_utils.db.rows import Result
 from service_utils.db.session import Options, Session, SessionConnector
 from service_utils.db.sqlite_errors import translated
@@ -30,13 +31,10 @@ __all__ = ["SqliteConnector", "SqliteSettings"]
 
 T = TypeVar("T")
 STEPS = 20_000  # of SQLite's machine, some milliseconds: so often it looks whether the time is over
-
-# What would be there for whoever gets the connection next: settings, attached databases, temporary tables.
-_LASTING = re.compile(
-    r"\s*(?:(?:--[^\n]*\n|/\*.*?\*/)\s*)*(?:pragma\b[^;]*=|attach\b|create\s+temp)", re.IGNORECASE | re.DOTALL
-)
 _READING = re.compile(
-    r"\s*(?:(?:--[^\n]*\n|/\*.*?\*/)\s*)*(select|values|explain|pragma|with)\b", re.IGNORECASE | re.DOTALL
+    r"\s*(?:(?:--[^\n]*\n|/\*.*?\*/)\s*)*(?:select|values|explain|pragma"
+    r"|with(?!.*\b(?:insert|update|delete|replace)\b))\b",
+    re.IGNORECASE | re.DOTALL,
 )
 
 
@@ -123,7 +121,7 @@ class SqliteSession(Session):
         self._deadline = monotonic() + self._timeout if self._timeout is not None else None
         try:
             result = self._elsewhere(call, arguments) if in_greenlet() else self._call(call, arguments)
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OverflowError, UnicodeEncodeError) as error:
             self._busy = False
             raise translated(error) from error
         self._busy = False
@@ -148,12 +146,15 @@ class SqliteSession(Session):
             self._deadline = None
 
     def run(self, text: str, values: Sequence[Any]) -> Result:
-        if _LASTING.match(text) and self.settings.path != ":memory:":  # with its connection that would be gone
-            self._altered = True
+        self._note(text)
         values = adapted(values)
         if self._holds_lock or self.connection.in_transaction or _READING.match(text):
             return self._made(self._run, text, values)
         return self._with_lock(self._run, text, values)
+
+    def _note(self, text: str) -> None:
+        if lasts(text, "sqlite") and self.settings.path != ":memory:":  # with its connection that would be gone
+            self._altered = True
 
     def _with_lock(self, call: Callable[..., T], *arguments: Any) -> T:
         if self._holds_lock or self.connection.in_transaction:
@@ -206,9 +207,11 @@ class SqliteSession(Session):
         return cursor.rowcount
 
     def run_together(self, text: str, values: Sequence[Sequence[Any]]) -> list[Result]:
+        self._note(text)
         return self._made(lambda: [self._run(text, adapted(each)) for each in values])
 
     def stream(self, text: str, values: Sequence[Any], batch: int) -> Iterator[Result]:
+        self._note(text)
         cursor = self._made(self.connection.execute, text, adapted(values))
         try:
             if cursor.description is None:

@@ -21,7 +21,7 @@ _TEXTS = (
     (re.compile(r"(no such column: |has no column named )(?P<column>.*)"), "42703"),
     (re.compile(r"syntax error|incomplete input|unrecognized token"), "42601"),
     (re.compile(r"table (?P<table>.*) already exists"), "42P07"),
-    (re.compile(r"one statement at a time"), "42601"),
+    (re.compile(r"one statement at a time|contains a null character"), "42601"),
     (re.compile(r"type '.*' is not supported"), "22023"),
 )
 _CONSTRAINT = re.compile(
@@ -29,7 +29,9 @@ _CONSTRAINT = re.compile(
 )
 
 
-def translated(error: sqlite3.Error) -> DatabaseError:
+def translated(error: sqlite3.Error | OverflowError | UnicodeEncodeError) -> DatabaseError:
+    if not isinstance(error, sqlite3.Error):  # a value that SQLite has no place for
+        return error_for("22003" if isinstance(error, OverflowError) else "22021", str(error), "sqlite")
     code = getattr(error, "sqlite_errorcode", None) or 0
     state = _STATES.get(code) or _STATES.get(code & 0xFF, "")
     message = str(error)

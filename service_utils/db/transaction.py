@@ -46,7 +46,9 @@ class Transaction(Queries):
         self._scope: weakref.ref[Scope] | None = None
         self._name = ""
         self._depth: int = 0 if parent is None else parent._depth + 1
-        self._in_use = False
+        self._top: Transaction = self if parent is None else parent._top
+        self._in_use = False  # of the outermost one: somebody is in the middle of an exchange with the server
+        self._left: Lease[Session] | None = None  # it has ended meanwhile: whoever that is ends the connection
 
     # --- beginning and end
 
@@ -68,9 +70,10 @@ class Transaction(Queries):
                 scope.open.add(self)
                 self._scope = weakref.ref(scope)
         else:
-            self._session = self._parent._usable()
+            session = self._parent._usable()
             self._name = f"s{self._depth}"
-            self._session.savepoint(self._name)
+            self._sole(session.savepoint, self._name)
+            self._session = session
         if self._ambient:
             self._outer = self.database._ambient.get()
             self.database._ambient.set(self)
@@ -86,14 +89,18 @@ class Transaction(Queries):
         return self._session is None or (self._parent is not None and self._parent.over)
 
     def commit(self) -> None:
-        """Ends it; when that fails it is rolled back, and the error says why. TransactionOver the second time."""
+        """Ends it; when that fails it is rolled back, and the error says why. TransactionOver the second time.
+
+        ConcurrentUse, and nothing has happened, while another greenlet or thread waits for a statement of it.
+        """
         session = self._usable()
         if self._name:
-            session.release(self._name)
+            self._sole(session.release, self._name)
             self._end()
             return
+        self._refuse_company()
         try:
-            session.commit()
+            self._sole(session.commit)
         except BaseException as error:
             if isinstance(error, DatabaseError) and not isinstance(error, ConnectionLost) and session.idle:
                 self._roll_back(session)
@@ -102,15 +109,16 @@ class Transaction(Queries):
         self._give_back(None)
 
     def rollback(self) -> None:
-        """Ends it, as if nothing had been done. TransactionOver the second time."""
+        """Ends it, as if nothing had been done. TransactionOver the second time; ConcurrentUse as ``commit``."""
         session = self._usable()
         if self._name:
-            session.rollback_to(self._name)
-            session.release(self._name)
+            self._sole(session.rollback_to, self._name)
+            self._sole(session.release, self._name)
             self._end()
             return
+        self._refuse_company()
         try:
-            session.rollback()
+            self._sole(session.rollback)
         except BaseException as error:
             self._give_back(error)
             raise
@@ -143,7 +151,17 @@ class Transaction(Queries):
         if self._scope is not None and (scope := self._scope()) is not None:
             scope.open.discard(self)
         if lease is not None:
-            self.database._give_back(lease, error)
+            if self._in_use:
+                self._left = lease  # ended under the feet of whoever waits for it, it would never wake them
+            else:
+                self.database._give_back(lease, error)
+
+    def _leave(self, error: BaseException) -> None:
+        """Without a word to the server."""
+        if self._name:
+            self._end()  # the outermost one ends the connection
+        else:
+            self._give_back(error)
 
     def _forsake(self) -> None:
         """The request is over: from the destructor of something, so that nothing may be sent or waited for."""
@@ -162,7 +180,12 @@ class Transaction(Queries):
         if session is None:
             return  # ended by hand
         if error is None:
-            self.commit()
+            try:
+                self.commit()
+            except ConcurrentUse as refused:
+                if self._session is not None:
+                    self._leave(refused)
+                raise
         elif isinstance(error, Exception) and session.idle and not isinstance(error, ConnectionLost):
             if isinstance(error, ReadOnlyViolation) and not self._options.read_only:
                 self.database._notice_read_only()
@@ -170,12 +193,10 @@ class Transaction(Queries):
                 self.rollback()
             except DatabaseError as second:  # the first one is what matters
                 error.add_note(f"and the transaction could not be rolled back: {second}")
-                if self._name:
-                    self._end()
-        elif self._name:
-            self._end()  # the outermost one ends the connection
+                if self._session is not None:
+                    self._leave(error)
         else:
-            self._give_back(error)
+            self._leave(error)
 
     # --- statements
 
@@ -211,21 +232,31 @@ class Transaction(Queries):
             pieces.close()  # type: ignore[attr-defined]  # a generator
 
     def _alone(self, call: Any, *arguments: Any) -> Any:
-        top: Transaction = self
-        while top._parent is not None:
-            top = top._parent
-        if top._in_use:
-            raise ConcurrentUse("another greenlet or thread is in the middle of a statement on this transaction")
-        top._in_use = True
+        """A statement: alone on the connection, and in the log."""
         started = self.database._begin_log()
         try:
-            result = call(*arguments)
+            result = self._sole(call, *arguments)
         except BaseException as error:
             if started:
                 self.database._end_log(started, arguments, error)
             raise
-        finally:
-            top._in_use = False
         if started:
             self.database._end_log(started, arguments, result)
         return result
+
+    def _sole(self, call: Any, *arguments: Any) -> Any:
+        top = self._top
+        if top._in_use:
+            self._refuse_company()
+        top._in_use = True
+        try:
+            return call(*arguments)
+        finally:
+            top._in_use = False
+            if top._left is not None:
+                left, top._left = top._left, None
+                left.discard()
+
+    def _refuse_company(self) -> None:
+        if self._top._in_use:
+            raise ConcurrentUse("another greenlet or thread is in the middle of a statement on this transaction")

@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from service_utils.db.session import SessionConnector
 
-__all__ = ["DEFAULT_URL", "Address", "connector_for", "parse_network_url"]
+__all__ = ["DEFAULT_URL", "Address", "ServerSettings", "connector_for", "parse_network_url"]
 
 DEFAULT_URL = "sqlite:database.sqlite"
 _KINDS = {
@@ -39,10 +39,22 @@ class Address:
         return f"{self.user}@{places}/{self.database}"
 
 
+@dataclass(frozen=True)
+class ServerSettings:
+    """Of the connections to a server. Times in seconds."""
+
+    address: Address
+    statement_timeout: float | None
+    lock_timeout: float | None
+    connect_timeout: float
+
+
 def connector_for(
     url: str, *, statement_timeout: float | None, lock_timeout: float | None, connect_timeout: float
 ) -> SessionConnector:
     """The connector for a URL. ValueError when it is none, ImportError when its driver is not installed."""
+    if not isinstance(url, str):
+        raise TypeError(f"{url!r} is not the URL of a database: give text, such as sqlite:FILE")
     scheme, colon, rest = url.partition(":")
     kind = _KINDS.get(scheme)
     if not colon or kind is None:
@@ -64,17 +76,17 @@ def connector_for(
         return SqliteConnector(SqliteSettings(path, statement_timeout, lock_timeout or 5.0, read_only))
     if kind == "postgresql":
         try:
-            from service_utils.db.postgresql_connector import PostgresqlConnector, PostgresqlSettings
+            from service_utils.db.postgresql_connector import PostgresqlConnector
         except ImportError as error:
             raise ImportError(f"PostgreSQL needs psycopg: pip install 'evpy[postgresql]' ({error})") from error
         address = parse_network_url(url, 5432)
-        return PostgresqlConnector(PostgresqlSettings(address, statement_timeout, lock_timeout, connect_timeout))
+        return PostgresqlConnector(ServerSettings(address, statement_timeout, lock_timeout, connect_timeout))
     try:
-        from service_utils.db.mysql_connector import MysqlConnector, MysqlSettings
+        from service_utils.db.mysql_connector import MysqlConnector
     except ImportError as error:
         raise ImportError(f"MySQL and MariaDB need PyMySQL: pip install 'evpy[mysql]' ({error})") from error
     address = parse_network_url(url, 3306)
-    return MysqlConnector(MysqlSettings(address, statement_timeout, lock_timeout, connect_timeout))
+    return MysqlConnector(ServerSettings(address, statement_timeout, lock_timeout, connect_timeout))
 
 
 def parse_network_url(url: str, default_port: int) -> Address:

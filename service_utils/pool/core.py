@@ -53,10 +53,16 @@ class Pool(Upkeep[T]):
         check_timeout: float = 2.0,
         name: str = "",
     ) -> None:
+        given: dict[str, Any] = {"size": size, "keep": keep, "timeout": timeout}  # out of the environment, perhaps
+        for setting, value in given.items():
+            if not isinstance(value, int) and (setting != "timeout" or not isinstance(value, float | None)):
+                raise ValueError(f"{setting}={value!r}: give a number")
         if size < 1:
             raise ValueError(f"size={size}: a pool holds at least one connection")
         if not 0 <= keep <= size:
             raise ValueError(f"keep={keep}: give a number from 0 to size={size}")
+        if timeout is not None and timeout < 0:
+            raise ValueError(f"timeout={timeout}: give seconds, or None to wait for ever")
         if not 0 <= jitter < 1:
             raise ValueError(f"jitter={jitter}: give a part of 1, from 0 to below 1")
         if max_age <= 0 or max_idle <= 0 or check_timeout <= 0:

@@ -45,12 +45,17 @@ Piece = str | Value | ValueList | Identifier
 _TOKEN = re.compile(
     r"""
     (?P<line>--[^\n]*) | (?P<block>/\*) | (?P<hash>\#[^\n]*)
-    | (?P<string>(?<![\w$])[eE]'|') | (?P<quoted>") | (?P<backtick>`[^`]*`) | (?P<bracket>\[[^\]\n:?]*\])
+    | (?P<string>(?<![\w$])[eE]'|') | (?P<quoted>") | (?P<backtick>`[^`]*`) | (?P<bracket>\[[^\]]*\])
     | (?P<dollar>(?<![\w$])\$(?:[A-Za-z_]\w*)?\$) | (?<![\w$])\$(?P<macro>[A-Za-z_]\w*)
     | (?P<colons>::) (?P<identifier>[A-Za-z_]\w*)? | (?<![\w:]):(?P<value>[A-Za-z_]\w*) | (?P<mark>\?\??)
     """,
     re.VERBOSE,
 )
+# Elsewhere they are operators, or what stands in them is read as everything else: PostgreSQL's arrays.
+_WHERE = {
+    "hash": ("mysql",), "dollar": ("postgresql", "sqlite"), "backtick": ("mysql", "sqlite"), "bracket": ("sqlite",),
+}  # fmt: skip
+_NO_COMMENT = re.compile(r"--(?![\s\0-\x1f]|\Z)")  # in MySQL: 5--1
 _IN = re.compile(r"\b(not\s+)?in\s*(\(\s*)?\Z", re.IGNORECASE)
 _CLOSING = re.compile(r"\s*\)")
 _ENDS_EXPRESSION = re.compile(r"[\w)\]'\"`$]\Z")
@@ -69,7 +74,7 @@ def next_token(text: str, position: int, dialect: str) -> Token | None:
     while (match := _TOKEN.search(text, position)) is not None:
         kind = str(match.lastgroup)
         at, end = match.span()
-        if kind in ("hash", "dollar") and (kind == "hash") != (dialect == "mysql"):
+        if dialect not in _WHERE.get(kind, (dialect,)) or (dialect == "mysql" and _NO_COMMENT.match(text, at)):
             position = at + 1  # means nothing here
         elif kind in ("line", "bracket", "backtick", "hash"):
             return "skip", at, end, ""

@@ -197,6 +197,8 @@ NO_MACROS = Macros()
 @lru_cache(maxsize=2000)
 def plan(text: str, dialect: str, macros: Macros = NO_MACROS) -> Plan | ConditionalPlan:
     """The plan for a text; those used last are remembered. SQLError when the text makes no sense."""
+    if not isinstance(text, str):
+        raise SQLError(f"a statement is text, not {type(text).__name__}: {text!r:.80}")
     if "#" in text and (conditions := conditional(text)) is not None:
         return ConditionalPlan(conditions, dialect, macros)
     return Plan(parameters(macros.expand(text, dialect), dialect), dialect)

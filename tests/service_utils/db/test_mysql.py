@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import decimal
 import socket
 import threading
 import uuid
+from collections.abc import Iterator
 from typing import Any
 
 import gevent
 import pytest
 from flows import PATIENCE, in_thread, until
 
+from evpy.errors import DeadlineExceeded
 from service_utils.db import Database, connect
 from service_utils.db.errors import (
     AuthenticationFailed,
@@ -22,6 +25,7 @@ from service_utils.db.errors import (
     DeadlockDetected,
     LockTimeout,
     StatementTimeout,
+    SyntaxError,
 )
 
 pytestmark = pytest.mark.parametrize("engine", ["mysql"], indirect=True)
@@ -56,6 +60,43 @@ def test_a_value_that_does_not_fit_is_refused(db: Database) -> None:
         with pytest.raises(DataError):
             db.insert("item", row)
     assert db.value("select count(*) from item") == 0
+
+
+def test_many_rows_where_values_stand_behind_the_values(db: Database) -> None:
+    db.execute("create table `a%b` (id int primary key, `n%s` varchar(20))")
+    upsert = "insert into `a%b` (id, `n%s`) values (:id, :n) on duplicate key update `n%s` = concat(:n, '%')"
+    db.execute_many(upsert, [{"id": 1, "n": "a"}, {"id": 2, "n": "%s"}])
+    db.execute_many(upsert, [{"id": 1, "n": "b"}, {"id": 2, "n": "%d"}])
+    assert db.query("select * from `a%b` order by id", into=tuple) == [(1, "b%"), (2, "%d%")]
+    assert db.copy_in("a%b", ["id", "n%s"], [(3, "c"), (4, "%")]) == 2
+    db.execute_many("update `a%b` set `n%s` = '5%' where id > 3", [()])
+    assert db.query("select `n%s` from `a%b` where id > 2 order by id", into=tuple) == [("c",), ("5%",)]
+
+
+def test_an_error_that_is_being_handled_is_not_told_again(db: Database) -> None:
+    """It stands in the chain of contexts of every error that comes after it."""
+    for handled in (TimeoutError(), DeadlineExceeded()):
+        try:
+            raise handled
+        except TimeoutError:
+            with pytest.raises(SyntaxError):
+                db.query("selec")
+            with (
+                saying_nothing() as port,
+                connect(f"mysql://tester@127.0.0.1:{port}/x") as other,
+                pytest.raises(CannotConnect),
+            ):
+                other.query("select 1")
+
+
+@contextlib.contextmanager
+def saying_nothing() -> Iterator[int]:
+    """A server that hangs up."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        hanging_up = in_thread(lambda: [listener.accept()[0].close() for _ in range(2)])
+        yield listener.getsockname()[1]
+        socket.create_connection(listener.getsockname()).close()
+        hanging_up.result(PATIENCE)
 
 
 def test_found_rows_are_counted_as_elsewhere(db: Database) -> None:

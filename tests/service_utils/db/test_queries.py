@@ -126,6 +126,7 @@ def test_what_does_not_fit_the_text_is_refused_before_the_database_is_asked(db: 
         (lambda: db.query("select ::a", a="x\0"), "not a name"),
         (lambda: db.query("select :a, :b", {"a": 1}, b=2), "given twice: .* b="),
         (lambda: db.query("select 'a"), "line 1: .* has no end"),
+        (lambda: db.query(b"select 1"), "text, not bytes"),  # type: ignore[call-overload]
     ):
         with pytest.raises(SQLError, match=says):
             call()
@@ -138,6 +139,23 @@ def test_values_that_no_database_knows(db: Database) -> None:
     assert isinstance(caught.value, DataError)
     assert "%s" not in str(caught.value)
     assert db.statistics().held == 0
+
+
+def test_values_that_have_no_place_are_the_fault_of_the_data(db: Database) -> None:
+    """JSON from outside may have halves of surrogates and numbers of any size. The connection is as good as before."""
+    wrong: list[Any] = ["\ud800"]
+    if db.dialect == "sqlite":
+        wrong.append(2**64)
+    if db.dialect == "mysql":
+        wrong += [float("nan"), float("inf")]
+    for value in wrong:
+        for ask in (lambda: db.query("select :x", x=value), lambda: db.query_many("select :x", [{"x": value}])):  # noqa: B023
+            with pytest.raises(DataError):
+                ask()
+    with pytest.raises(DataError):
+        db.query("select 1 as ::name", name="\ud800")
+    assert db.statistics().discarded == 0
+    assert db.value("select 1") == 1
 
 
 def test_many_at_once(db: Database) -> None:

@@ -9,6 +9,7 @@ from contextvars import copy_context
 from typing import Any
 
 import gevent
+import gevent.event
 import pytest
 from flows import PATIENCE, in_thread, until
 
@@ -163,6 +164,65 @@ def test_two_at_the_same_time_are_refused(db: Database) -> None:
         tx.query("select 1")
 
 
+def busy(tx: Any) -> tuple[gevent.Greenlet[..., Any], gevent.event.Event]:
+    """A greenlet in the middle of a statement on it, until the event is set."""
+    session, end = tx._session, gevent.event.Event()
+    run = session.run
+
+    def slow(text: str, values: Any) -> Any:
+        end.wait(PATIENCE)
+        return run(text, values)
+
+    session.run = slow
+    other = gevent.spawn(tx.value, "select 7")
+    gevent.sleep(0)
+    del session.run
+    return other, end
+
+
+def test_nobody_ends_it_while_another_one_waits_for_a_statement_of_it(db: Database) -> None:
+    tx = db.begin()
+    add(tx, 1)
+    other, end = busy(tx)
+    for act in (tx.commit, tx.rollback, tx.transaction().begin):
+        with pytest.raises(ConcurrentUse):
+            act()
+    assert not tx.over
+    end.set()
+    assert other.get() == 7
+    tx.commit()
+    assert ids(db) == [1]
+    assert db.statistics().discarded == 0
+
+
+@pytest.mark.parametrize("nested", [False, True])
+@pytest.mark.parametrize("error", [None, ValueError, gevent.Timeout])
+def test_a_block_that_ends_while_another_one_waits_for_a_statement_of_it(
+    db: Database, nested: bool, error: Any
+) -> None:
+    """That one gets its answer, and then the connection is ended: nothing is committed, and nobody waits for ever."""
+    others = []
+    with pytest.raises(error or ConcurrentUse), db.transaction() as tx:
+        add(tx, 1)
+        if nested:
+            with tx.transaction() as inner:
+                others.append(busy(inner))
+                if error:
+                    raise error
+        others.append(busy(tx))
+        if error:
+            raise error
+    assert tx.over
+    assert db._current() is None
+    assert db.statistics().held == 1
+    ((other, end),) = others
+    end.set()
+    assert other.get() == 7
+    assert db.statistics().held == 0
+    assert db.statistics().discarded == 1
+    assert ids(db) == []
+
+
 def test_the_one_that_was_rolled_back_because_of_others_is_run_again(db: Database) -> None:
     attempts: list[int] = []
 
@@ -245,20 +305,41 @@ def test_what_a_handler_leaves_open_ends_with_its_request(db: Database, caplog: 
 
 
 LASTING = {
-    "sqlite": ["pragma foreign_keys = off", "attach database ':memory:' as more", "create temp table t (id int)"],
+    "sqlite": [
+        "pragma foreign_keys = off", "attach database ':memory:' as more", "create temp table t (id int)",
+        "pragma foreign_keys(off)", "pragma main.cache_size = 5", "explain pragma case_sensitive_like = 1",
+    ],
     "postgresql": [
         "set search_path = pg_catalog", "reset all", "listen x", "create temporary table t (id int)",
         "create local temp table t2 as select 1", "-- why\n  set session statement_timeout = 0",
-        "select pg_advisory_lock(7)", "select set_config('search_path', 'x', false)",
+        "select pg_advisory_lock(7)", "select set_config('search_path', 'x', false)", "select 1; set search_path to x",
+        "select set_config('search_path', lower('X'), false), set_config('work_mem', '1MB', true)",
+        "with x as (select set_config('search_path', 'x', false)) select * from x", "prepare x as select 1",
+        "do $$ begin set search_path to x; end $$", "select 1 as a into temp t",
+        "explain analyze select pg_try_advisory_lock(7)", "begin; set role tester; commit",
     ],
     "mysql": [
         "set @who = 'me'", "set session sql_mode = ''", "create temporary table t (id int)", "select get_lock('x', 0)",
-        "set names latin1", "select @who := 1", "use information_schema",
+        "set names latin1", "select @who := 1", "use information_schema", "select 1 into @who", "do get_lock('x', 0)",
+        "/*!40101 set @who = 1 */", "flush tables with read lock", "prepare x from 'select 1'",
+        "with x as (select get_lock('x', 0) as y) select y from x",
     ],
 }  # fmt: skip
 PASSING = {
-    "sqlite": ["pragma table_info(item)", "update item set n = 1", "select 'pragma x = 1'"],
-    "postgresql": ["select set_config('search_path', 'x', true)", "update item set n = 1", "select 'set search_path'"],
+    "sqlite": [
+        "pragma table_info(item)",
+        "update item set n = 1",
+        "select 'pragma x = 1'",
+        "pragma foreign_keys",
+        "explain query plan select 'attach'",
+    ],
+    "postgresql": [
+        "select set_config('search_path', 'x', true)",
+        "update item set n = 1",
+        "select 'set search_path'",
+        "select 1; update item set n = 1",
+        "insert into item values (9, 9) on conflict do nothing",
+    ],
     "mysql": ["update item set n = 1", "select 'set names x'"],
 }
 
@@ -278,3 +359,25 @@ def test_what_is_set_for_the_session_does_not_reach_the_next_one(db: Database) -
     with db.transaction(isolation=None if db.dialect == "sqlite" else "serializable", lock_timeout=5) as tx:
         tx.execute("update item set n = 2")
     assert db.statistics().discarded == before
+
+
+BY_OTHER_WAYS = {
+    "sqlite": ("pragma foreign_keys = off", ["query_many", "stream"]),
+    "postgresql": (
+        "select set_config('search_path', 'x', false)",
+        ["query_many", "execute_many", "stream", "copy_out"],
+    ),
+    "mysql": ("select @who := 1", ["query_many", "execute_many", "stream"]),
+}
+
+
+def test_nor_what_is_set_by_another_way_than_a_query(db: Database) -> None:
+    text, ways = BY_OTHER_WAYS[db.dialect]
+    for number, way in enumerate(ways, 1):
+        if way == "stream":
+            list(db.stream(text))
+        elif way == "copy_out":
+            list(db.copy_out(f"copy ({text}) to stdout"))
+        else:
+            getattr(db, way)(text, [()])
+        assert db.statistics().discarded == number, way

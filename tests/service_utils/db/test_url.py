@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from service_utils.db import connect
@@ -13,6 +15,18 @@ def test_urls_that_are_none_are_refused(wrong: str, monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("DATABASE_URL", wrong or "x")
     with pytest.raises(ValueError, match=r"URL of a database|names no file|no option"):
         connect(wrong or None)
+
+
+@pytest.mark.parametrize("scheme", ["sqlite:x", "postgresql://127.0.0.1/x", "mysql://127.0.0.1/x"])
+@pytest.mark.parametrize(
+    "settings",
+    [{name: value} for name in ("statement_timeout", "lock_timeout", "connect_timeout") for value in (0, -1, "5")]
+    + [{"timeout": -1}, {"timeout": "5"}, {"size": "5"}, {"keep": "1"}],
+    ids=str,
+)
+def test_settings_that_make_no_sense_are_named(scheme: str, settings: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=next(iter(settings)) + "="):
+        connect(scheme, **settings)
 
 
 def test_an_empty_url_is_a_mistake(monkeypatch: pytest.MonkeyPatch) -> None:

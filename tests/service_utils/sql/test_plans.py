@@ -35,6 +35,10 @@ P, M, S = "postgresql", "mysql", "sqlite"
         (P, "select 1 -- :a\n, :b /* :c /* :d */ ? */", {"b": 1}, "select 1 -- :a\n, $1 /* :c /* :d */ ? */", (1,)),
         (M, "select 1 # :a\n, '\\':c', \":d\", `:e`, :f", {"f": 1}, "select 1 # :a\n, '\\':c', \":d\", `:e`, %s", (1,)),
         (S, "select '\\', :a", {"a": 1}, "select '\\', ?1", (1,)),
+        (M, "select 5--1, '\n:b', :a", {"a": 1}, "select 5--1, '\n:b', %s", (1,)),
+        (M, "select 1 --\t:a\n, :b --", {"b": 1}, "select 1 --\t:a\n, %s --", (1,)),
+        (P, "select a['x]'], ':b', :c", {"c": 1}, "select a['x]'], ':b', $1", (1,)),
+        (S, "select [a:b ?], :c", {"c": 1}, "select [a:b ?], ?1", (1,)),
         (P, "select a#>:p, a #>> :q", {"p": 1, "q": 2}, "select a#>$1, a #>> $2", (1, 2)),
         # lists
         (P, "where a in :l", {"l": [1, 2]}, "where a in ($1, $2)", (1, 2)),
