@@ -20,12 +20,16 @@ import re
 import time
 import traceback
 from collections.abc import Mapping
+from itertools import islice
+from typing import Any
 
-__all__ = ["JsonFormatter", "TextFormatter", "escape"]
+__all__ = ["JsonFormatter", "TextFormatter", "bounded", "escape"]
 
 MAX_MESSAGE = 8192  # characters
 MAX_FIELD = 2048
 MAX_FIELDS = 64
+MAX_NAME = 256
+MAX_BITS = 1024  # of a number; Python refuses to write one of more than 4300 digits
 MAX_TRACEBACK = 32768
 
 _UNSAFE = [
@@ -64,7 +68,7 @@ class _Formatter(logging.Formatter):
         fields = getattr(record, "fields", None)
         if not isinstance(fields, Mapping):
             return {}
-        return {str(key): value for key, value in list(fields.items())[:MAX_FIELDS] if key != "traceback"}
+        return bounded(fields, without="traceback")
 
     def traceback_of(self, record: logging.LogRecord) -> str:
         """The exception, the stack or the field ``traceback`` of the event, whichever there are."""
@@ -116,6 +120,12 @@ class JsonFormatter(_Formatter):
         return json.dumps(event)  # ASCII only, so also one line by anybody's idea of lines
 
 
+def bounded(fields: Mapping[Any, object], without: str = "") -> dict[str, object]:
+    """As many fields as a line has, the first ones, with names that are texts and not too long."""
+    found = ((_clip(_text(key), MAX_NAME), value) for key, value in islice(fields.items(), MAX_FIELDS))
+    return {name: value for name, value in found if name != without}
+
+
 def _iso(created: float) -> str:
     """Seconds since the epoch as ISO 8601 in UTC with milliseconds."""
     seconds, millis = divmod(int(created * 1000), 1000)
@@ -152,7 +162,9 @@ def _plain(value: object) -> object:
     """A field's value in JSON form: as it is where JSON can hold it and it is small, else its text."""
     if isinstance(value, str):
         return _clip(_text(value), MAX_FIELD)
-    if value is None or isinstance(value, (bool, int)) or (isinstance(value, float) and math.isfinite(value)):
+    if value is None or (isinstance(value, float) and math.isfinite(value)):
+        return value
+    if isinstance(value, int) and value.bit_length() <= MAX_BITS:
         return value
     if isinstance(value, (list, tuple, dict)):
         try:

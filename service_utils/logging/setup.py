@@ -17,7 +17,7 @@ import os
 from collections.abc import Iterable
 from typing import Any
 
-from evpy.server.log_formats import JsonFormatter, TextFormatter
+from evpy.server.log_formats import JsonFormatter, TextFormatter, bounded
 from service_utils.logging.context import fields_of
 from service_utils.logging.files import ConsoleSink
 from service_utils.logging.sinks import Sink
@@ -29,7 +29,7 @@ _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
 
 class _WithContext:
     def fields_of(self, record: logging.LogRecord) -> dict[str, object]:
-        found = fields_of(record)
+        found = bounded(fields_of(record))
         found.update(super().fields_of(record))  # type: ignore[misc]
         return found
 
@@ -70,7 +70,11 @@ class SinkHandler(logging.Handler):
         return kept
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.sink.put(self._line(record))
+        try:
+            line = self._line(record)
+        except Exception as error:  # noqa: BLE001 - whatever a value does: who logs must not come upon it
+            line = self._report("an event that cannot be shown", {"from": record.name, "why": type(error).__name__})
+        self.sink.put(line)
 
     def close(self) -> None:
         self.sink.close()
@@ -81,8 +85,12 @@ class SinkHandler(logging.Handler):
         return self.sink.wrap(line, record)
 
     def _drop_report(self, lost: int) -> bytes:
-        values = {"name": __name__, "levelno": logging.WARNING, "levelname": "WARNING", "fields": {"lines": lost}}
-        return self._line(logging.makeLogRecord(values | {"msg": "log lines were dropped"}))
+        return self._report("log lines were dropped", {"lines": lost})
+
+    def _report(self, text: str, fields: dict[str, object]) -> bytes:
+        """A line of ours."""
+        values = {"name": __name__, "levelno": logging.WARNING, "levelname": "WARNING", "fields": fields}
+        return self._line(logging.makeLogRecord(values | {"msg": text}))
 
 
 def configure(

@@ -17,6 +17,7 @@ from evpy.server.log_formats import (
     MAX_FIELD,
     MAX_FIELDS,
     MAX_MESSAGE,
+    MAX_NAME,
     MAX_TRACEBACK,
     JsonFormatter,
     TextFormatter,
@@ -140,6 +141,8 @@ def test_values_in_text(value: object, shown: str) -> None:
         ({"a": [1]}, {"a": [1]}),
         ({(1, 2): 3}, "{(1, 2): 3}"),
         ({1}, "{1}"),
+        (2**1024 - 1, 2**1024 - 1),
+        (10**5000, "<int that cannot be shown: ValueError>"),
         (Broken(), "<Broken that cannot be shown: RuntimeError>"),
         ([Broken()], "<list that cannot be shown: RuntimeError>"),
     ],
@@ -240,6 +243,7 @@ class TestBounds:
 
     def test_many_fields(self) -> None:
         assert text(**{f"f{n}": n for n in range(1000)}).endswith(f" f{MAX_FIELDS - 1}={MAX_FIELDS - 1}")
+        assert len(text(**{"n" * 100_000: 1})) < MAX_NAME + 200
 
     def test_long_tracebacks(self) -> None:
         assert len(data(exc_info=raised(ValueError("x" * 1_000_000)))["traceback"]) < MAX_TRACEBACK + 100

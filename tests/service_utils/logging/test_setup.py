@@ -118,6 +118,38 @@ def test_text_and_levels(tmp_path: Path, logged: Any) -> None:
             configure(wrong, [])
 
 
+class Unfit:
+    """What nobody should log."""
+
+    @property
+    def __class__(self) -> Any:
+        raise RuntimeError("not even that")
+
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+
+def test_whoever_logs_never_comes_upon_it(tmp_path: Path, logged: Any) -> None:
+    """A field that cannot be shown, or ten thousand of them, is neither an exception nor an endless line."""
+    sinks = [FileSink(tmp_path / "json"), FileSink(tmp_path / "text", "text")]
+    log = logged(*sinks)
+    many = {f"k{n}": n for n in range(10_000)}
+    extras: list[Any] = [{"n": 10**5000}, {1: 2, (3,): 4}, {"n" * 100_000: 1}, many, {"x": Unfit()}, {"x": 5}]
+    for number, extra in enumerate(extras):
+        log.info("event %d", number, extra=extra)
+    with bound(user="ann", **many):
+        log.info("event %d", len(extras))
+    close()
+    found = entries(tmp_path / "json")
+    assert [line["message"] for line in found if line["message"] != "an event that cannot be shown"] == [
+        f"event {number}" for number in range(7) if number != 4
+    ]
+    assert (found[1]["1"], found[1]["(3,)"], found[5]["x"], found[6]["user"]) == (2, 4, 5, "ann")
+    lines = (tmp_path / "text").read_text().splitlines()
+    assert [len(found), len(lines)] == [7, 7]
+    assert max(map(len, lines)) < 5000
+
+
 @pytest.mark.parametrize("patched", [False, True])
 def test_everything_is_written_at_exit(tmp_path: Path, patched: bool) -> None:
     program = f"""
