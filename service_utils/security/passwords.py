@@ -2,7 +2,8 @@
 
 Parameters are those of RFC 9106 section 4 for little memory (64 MiB, 3 passes, 4 lanes), which argon2-cffi has as its
 default. One hash takes some 50 ms of a processor. So there are never more at a time than processors: the others wait
-in order, as greenlets, and neither memory nor the pool's threads run out when many log in at once.
+in order, as greenlets, and neither memory nor the pool's threads run out when many log in at once. A thread of the pool
+itself, in a call that somebody has given to it, does not wait: those whose turn it is need such threads.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import functools
 import os
 from typing import Any
 
-from efio import Semaphore, run_blocking
+from efio import Semaphore, default_pool, run_blocking
 
 __all__ = ["Passwords", "hash_password", "needs_rehash", "verify_password"]
 
@@ -67,6 +68,8 @@ class Passwords:
         return str(self._call(self._hasher.hash, os.urandom(16)))
 
     def _call(self, function: Any, *arguments: Any) -> Any:
+        if default_pool().is_worker():
+            return function(*arguments)
         with self._turn:
             return run_blocking(function, *arguments)
 

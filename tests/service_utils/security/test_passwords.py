@@ -5,6 +5,7 @@ from __future__ import annotations
 import gevent
 import pytest
 
+from efio import default_pool, run_blocking
 from service_utils.security import Passwords, hash_password, needs_rehash, verify_password
 
 CHEAP = Passwords(time=1, memory=64, lanes=1, at_once=2)
@@ -82,3 +83,15 @@ def test_the_hub_goes_on() -> None:
     gevent.joinall(hashing, raise_error=True)
     turner.kill()
     assert most <= 2
+
+
+def test_threads_of_the_pool_do_not_wait_for_those_who_need_them() -> None:
+    """All of them are given calls that verify, while greenlets whose turn it is have theirs in the queue behind."""
+    kept = CHEAP.hash("x")
+    threads = default_pool().statistics().max_workers
+    for _ in range(5):
+        asked = [gevent.spawn(CHEAP.verify, kept, "x") for _ in range(4)]
+        asked += [gevent.spawn(run_blocking, CHEAP.verify, kept, "x") for _ in range(4 * threads)]
+        asked += [gevent.spawn(CHEAP.verify, kept, "x") for _ in range(4)]
+        gevent.joinall(asked, raise_error=True)
+        assert all(greenlet.value for greenlet in asked)
