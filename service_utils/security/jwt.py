@@ -136,7 +136,13 @@ class TokenVerifier:
         self._claims = JWTClaimsRegistry(lambda: int(clock()), leeway, **options)
 
     def verify_request(self, request: HasHeaders) -> Token:
-        """The token of the field ``Authorization: Bearer`` (RFC 6750 section 2.1). InvalidToken, KeysUnavailable."""
+        """The token of the field ``Authorization: Bearer`` (RFC 6750 section 2.1). InvalidToken, KeysUnavailable.
+
+        A request with several such fields is refused: whoever stands between may have looked at another one.
+        """
+        every = getattr(request.headers, "get_all", None)
+        if every is not None and len(every("Authorization") or ()) > 1:
+            raise InvalidToken("malformed", "the request has Authorization more than once")
         value = request.headers.get("Authorization")
         if not value:
             raise InvalidToken("missing", "the request has no Authorization")

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from evpy.http.headers import MutableHeaders
 from service_utils.security import (
     BadKey,
     ExpiredToken,
@@ -239,3 +240,17 @@ def test_requests() -> None:
             asked(value)
         assert dict(caught.value.headers)["WWW-Authenticate"].startswith("Bearer")
         assert caught.value.detail == "this needs a valid token"
+
+
+def test_two_authorizations() -> None:
+    """Whichever of them a proxy has checked."""
+    good, own = ISSUER.issue("ann"), f"Bearer {ISSUER.issue('bob')}"
+
+    def asked(*values: str) -> Any:
+        headers = MutableHeaders([("authorization", value) for value in values])
+        return verifier().verify_request(SimpleNamespace(headers=headers))
+
+    assert asked(f"Bearer {good}").subject == "ann"
+    for values in ((f"Bearer {good}", own), ("Basic YTpi", own), (own, own)):
+        with pytest.raises(InvalidToken, match="more than once"):
+            asked(*values)
