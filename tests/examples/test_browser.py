@@ -14,7 +14,7 @@ from serving import Server
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 pytestmark = pytest.mark.skipif(
-    browser.find() is None and os.environ.get("CI") != "true",
+    browser.find() is None and not os.environ.get("CI"),
     reason="no browser: install it with apt-get install chromium",
 )
 
