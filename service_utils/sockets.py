@@ -75,7 +75,7 @@ class Stream:
             self.interruption = error
             raise
         if not ready:
-            raise TimeoutError(f"nothing happened for {self.timeout:.3g} s")
+            raise TimeoutError("nothing happened " + ("in time" if (t := self.timeout) is None else f"for {t:.3g} s"))
 
     def _await(self, events: int) -> int:
         return self._waits.wait(events, self.timeout)

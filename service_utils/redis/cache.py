@@ -35,6 +35,7 @@ import redis
 from evpy.errors import DeadlineExceeded
 from service_utils.pool import PoolExhausted
 from service_utils.pool.native import native_lock
+from service_utils.redis.connection import BINARY
 from service_utils.redis.refreshing import Flights, in_background
 from service_utils.waiting import sleep
 
@@ -160,7 +161,8 @@ class Cache:
 
     def _far(self, name: str) -> bytes | None:
         """What Redis has: a value, a mark, or nothing."""
-        data: bytes | None = self._try(lambda: self.client.get(self.prefix + name))
+        client: Any = self.client
+        data: bytes | None = self._try(lambda: client.execute_command("GET", self.prefix + name, **BINARY))
         return data
 
     def _write(self, name: str, encoded: bytes, ttl: float, stale: float) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
+from urllib.parse import urlsplit
 
 import redis
 import redis.backoff
@@ -50,11 +51,13 @@ def connect(
     service: str = "mymaster",
     **settings: Any,
 ) -> Redis:
-    """A client with up to ``size`` connections. Nothing is connected yet. ValueError for a URL that is none.
+    """A client with up to ``size`` connections. Nothing is connected yet. ValueError for a URL that is none, and for
+    settings that nobody knows.
 
     ``url``: redis://user:password@host:port/database, rediss:// for TLS (verified), unix:///path?db=0; its query and
     ``settings`` may say what redis-py's connections know, such as ``ssl_ca_certs``. ``timeout``: seconds for
-    connecting and for an answer; ``pool_timeout``: for a free connection. ``text``: answers are str instead of bytes.
+    connecting, and for each answer, in addition to what a blocking command was told to wait; ``pool_timeout``: for a
+    free connection. ``text``: answers are str instead of bytes.
     ``sentinels``: who knows where the master of ``service`` is; host and port of the URL are not used then.
     """
     parsed = _parsed(url)
@@ -70,6 +73,10 @@ def connect(
         kwargs["maint_notifications_config"] = redis.maint_notifications.MaintNotificationsConfig(enabled=False)
     name = f"redis://{kwargs.get('path') or '{host}:{port}'.format(**kwargs)}/{kwargs.get('db', 0)}"
     pool = {"size": size, "timeout": pool_timeout, "name": name}
+    try:
+        class_(**kwargs)  # connects nothing
+    except TypeError as error:
+        raise ValueError(f"{name} cannot be connected with these settings: {error}") from None
     if sentinels:
         kwargs |= {"host": service, "port": 0}
         return Redis(connection_pool=_Guided(sentinels, service, settings=pool, connection_class=class_, **kwargs))
@@ -78,12 +85,16 @@ def connect(
 
 def _parsed(url: str) -> dict[str, Any]:
     try:
-        return redis.connection.parse_url(url)  # type: ignore[no-untyped-call, no-any-return]
+        parsed: dict[str, Any] = redis.connection.parse_url(url)  # type: ignore[no-untyped-call]
+        path = urlsplit(url).path.strip("/")
     except ValueError as error:
         if "scheme" in str(error):
             raise
         # The text of other ones may have the password in it.
         raise ValueError("the URL of Redis cannot be understood: special characters are percent-encoded") from None
+    if path and "path" not in parsed and not (path.isascii() and path.isdecimal()):
+        raise ValueError(f"the URL of Redis ends with {path!r}: give the number of a database, such as /0")
+    return parsed
 
 
 class Cluster(redis.RedisCluster):
@@ -121,7 +132,9 @@ def connect_cluster(
 
 
 class _Guided(Connections):
-    """Asks the sentinels for each new connection where the master is."""
+    """Asks the sentinels for each new connection where the master is; makes all anew when it is one no more."""
+
+    guided = True
 
     def __init__(self, sentinels: Sequence[Address], service: str, **more: Any) -> None:
         super().__init__(**more)

@@ -47,12 +47,13 @@ class RateLimiter:
         self.client = client
         self.prefix = prefix
         self._each = max(1, round(period * 1e6 / limit))
-        self._full = self._each * (burst or limit)
+        self._burst = burst or limit
+        self._full = self._each * self._burst
 
     def take(self, key: str, count: int = 1) -> Allowance:
-        """Counts ``count`` if so many are allowed now; 0 only looks."""
-        if count < 0:
-            raise ValueError(f"take(count={count}): give 0 or more")
+        """Counts ``count`` if so many are allowed now; 0 only looks. ValueError for more than ever are."""
+        if not 0 <= count <= self._burst:
+            raise ValueError(f"take(count={count}): give 0 to {self._burst}; more are never allowed at once")
         answer = self.client.eval(_script, 1, self.prefix + key, self._each, self._full, count)
         allowed, remaining, wait = map(int, answer)
         return Allowance(bool(allowed), max(0, remaining), wait / 1e6)

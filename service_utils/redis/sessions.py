@@ -15,6 +15,8 @@ from typing import Any
 import msgspec
 import redis
 
+from service_utils.redis.connection import BINARY
+
 __all__ = ["Sessions"]
 
 _id = re.compile(r"[A-Za-z0-9_-]{43}", re.ASCII)
@@ -44,7 +46,8 @@ class Sessions:
     def load(self, session: str) -> dict[str, Any] | None:
         """Its data; None when there is no such session (any more). Begins its lifetime anew."""
         key = self._key(session)
-        data: Any = self.client.getex(key, px=self._px) if key else None
+        client: Any = self.client
+        data = client.execute_command("GETEX", key, "PX", self._px, **BINARY) if key else None
         return None if data is None else msgspec.msgpack.decode(data, type=dict[str, Any])
 
     def save(self, session: str, data: dict[str, Any]) -> bool:
