@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 OURS, OTHERS = ("#0b5394", "#3d85c6", "#9fc5e8"), ("#7f7f7f", "#a6a6a6", "#cccccc")
-REFERENCES = ("evserver-1-thread", "evserver-echo", "nginx")
+REFERENCES = ("evserver-1-thread", "evserver-untold", "evserver-echo", "nginx")
 
 
 def text(value: float) -> str:

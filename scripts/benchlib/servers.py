@@ -218,20 +218,21 @@ PEERS = (
 
 
 def evserver(program: Path = ROOT / ".venv" / "bin" / "evserver", more: Sequence[str] = ()) -> tuple[Server, ...]:
-    """evserver itself, with one scheduler thread each, and its gateway answering every request without any Python."""
+    """evserver itself, with less that shortens its tail, and its gateway answering every request without any Python."""
     command = functools.partial(_evserver, program, more)
     helpers = r"gateway|resource_tracker|semaphore_tracker"
     return (
         Server("evserver", "ours", command, ALL, helpers=helpers),
-        Server(
-            "evserver-1-thread",
-            "reference",
-            functools.partial(_evserver, program, [*more, "--threads", "1"]),
-            frozenset({"tail"}),
-            helpers=helpers,
+        *(
+            Server(name, "reference", functools.partial(_evserver, program, [*more, *options]), frozenset({"tail"}),
+                   helpers=helpers)
+            for name, options in (
+                ("evserver-1-thread", ("--threads", "1")),
+                ("evserver-untold", ("--costly", "0")),  # as where paths do not tell what is slow
+            )
         ),
         Server("evserver-echo", "reference", command, frozenset({"hello"}), env={"EVPY_BENCH_ECHO": "1"}),
-    )
+    )  # fmt: skip
 
 
 SERVERS: tuple[Server, ...] = (*evserver(), *PEERS)
