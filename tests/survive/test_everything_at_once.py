@@ -15,6 +15,7 @@ from hammer import APP, LONG, MIX, Hammer
 from serving import Server
 from serving.inside import Inside
 
+BURNING = MIX | {"burn": 1}  # requests that wait for a core, too
 SECONDS = 60.0 if LONG else 5.0
 WORKERS = 3
 LEAVERS = (
@@ -41,7 +42,7 @@ def test_everything_at_once(options: tuple[str, ...]) -> None:
     chance = random.Random(1)
     happened = dict.fromkeys(("worker killed", "gateway killed", "reload", "left"), 0)
     with Server(APP, "-w", str(WORKERS), "--max-body", "64M", *options) as server, Inside(server.pid) as inside:
-        with Hammer(server.port, MIX, connections=24, depth=2) as hammer:
+        with Hammer(server.port, BURNING, connections=24, depth=2) as hammer:
             end = time.monotonic() + SECONDS
             while time.monotonic() < end or not all(happened.values()):
                 what = chance.choices(list(happened), (4, 2, 1, 20))[0]
@@ -64,6 +65,6 @@ def test_everything_at_once(options: tuple[str, ...]) -> None:
         assert {status for _, status in report.statuses()} <= {502}, report.first_error
         server.wait_until(lambda: len(inside.ready_workers()) == WORKERS, "all workers serve again", 60.0)
         inside.wait_at_rest()
-        with Hammer(server.port, MIX, requests=1000) as hammer:
+        with Hammer(server.port, BURNING, requests=1000) as hammer:
             assert hammer.wait().failures() == []
         print(happened, f"{report.total('ok')} good answers, {report.total('lost')} lost, {report.statuses()}")

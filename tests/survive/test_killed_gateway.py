@@ -14,6 +14,7 @@ from hammer import APP, LONG, MIX, Hammer
 from serving import Server
 from serving.inside import Inside
 
+BURNING = MIX | {"burn": 1}  # requests that wait for a core, too
 KILLS = 60 if LONG else 8
 GAP = 0.3  # seconds between the kills
 
@@ -29,7 +30,7 @@ def test_the_gateway_is_killed_under_load() -> None:
     pauses = []
     with Server(APP, "-w", "2") as server, Inside(server.pid) as inside:
         workers = set(server.workers())
-        with Hammer(server.port, MIX, connections=32) as hammer:
+        with Hammer(server.port, BURNING, connections=32) as hammer:
             for _ in range(KILLS):
                 time.sleep(GAP)
                 os.kill(server.gateway(), signal.SIGKILL)

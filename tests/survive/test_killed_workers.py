@@ -19,7 +19,7 @@ SECONDS = 60.0 if LONG else 6.0
 EVERY = 0.1  # seconds
 WORKERS = 4
 # Answers that are not handed over in one piece break off with their worker: no stream, big or upload here.
-MIX = {"hello": 40, "json": 16, "echo": 16, "put": 8, "sleep": 8, "disk": 2}
+MIX = {"hello": 40, "json": 16, "echo": 16, "put": 8, "sleep": 8, "disk": 2, "burn": 1}
 
 
 @pytest.mark.slow
@@ -45,6 +45,7 @@ def test_workers_are_killed_under_load() -> None:
         counters = inside.counters()
         assert counters["answered"] == report.total("ok")
         assert counters["failed"] == sum(report.statuses().values())
+        assert counters["costly"] > 0
         print(f"{kills} kills, {report.total('sent')} requests, {counters['retried']} run again, {report.statuses()}")
 
 

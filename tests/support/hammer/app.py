@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+import time
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -61,4 +62,9 @@ def handle(request: Request) -> object:
     if kind == "sleep":
         gevent.sleep(n / 1000)
         return f"slept {number}"
+    if kind == "burn":
+        until = time.thread_time() + n / 1000
+        while time.thread_time() < until:
+            pass
+        return f"burnt {number}"
     return "no such kind", 404

@@ -13,12 +13,12 @@
 #define LINE_BYTES 17u
 #define FILE_LINES 8192u /* of the file that app.py serves, whose lines carry request number 0 */
 
-enum kind { HELLO, JSON, ECHO, PUT, UPLOAD, STREAM, BIG, DISK, SLEEP, KINDS };
+enum kind { HELLO, JSON, ECHO, PUT, UPLOAD, STREAM, BIG, DISK, SLEEP, BURN, KINDS };
 
 static const struct {
     const char *name, *method;
-} kind_of[KINDS] = {{"hello", "GET"},  {"json", "POST"}, {"echo", "POST"}, {"put", "PUT"},  {"upload", "POST"},
-                    {"stream", "GET"}, {"big", "GET"},   {"disk", "GET"},  {"sleep", "GET"}};
+} kind_of[KINDS] = {{"hello", "GET"},  {"json", "POST"}, {"echo", "POST"}, {"put", "PUT"},   {"upload", "POST"},
+                    {"stream", "GET"}, {"big", "GET"},   {"disk", "GET"},  {"sleep", "GET"}, {"burn", "GET"}};
 
 struct request {
     enum kind kind;
@@ -83,7 +83,7 @@ static inline uint32_t lines_crc(uint32_t id, uint64_t bytes)
     return ~crc;
 }
 
-/* How long the body in question is, in lines (milliseconds for SLEEP). `random` is a fresh random number. */
+/* How long the body in question is, in lines (milliseconds for SLEEP and BURN). `random` is a fresh random number. */
 static inline uint32_t kind_lines(enum kind kind, uint64_t random)
 {
     bool rare = random % 16 == 0;
@@ -96,6 +96,7 @@ static inline uint32_t kind_lines(enum kind kind, uint64_t random)
     case BIG: return 1 + (uint32_t)(random % (rare ? 60000 : 6000));
     case DISK: return FILE_LINES;
     case SLEEP: return 1 + (uint32_t)(random % 20);
+    case BURN: return 2 + (uint32_t)(random % 6);
     default: return (uint32_t)(random % 1000);
     }
 }
@@ -113,6 +114,7 @@ static inline unsigned request_make(struct request *q, enum kind kind, uint32_t 
     switch (kind) {
     case HELLO: q->text_len = (unsigned)sprintf(q->text, "hello %08x", id); break;
     case SLEEP: q->text_len = (unsigned)sprintf(q->text, "slept %08x", id); break;
+    case BURN: q->text_len = (unsigned)sprintf(q->text, "burnt %08x", id); break;
     case JSON:
         sprintf(text, "{\"id\":%u,\"n\":%u}", id, lines);
         q->text_len =
