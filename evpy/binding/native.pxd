@@ -181,6 +181,7 @@ cdef extern from "evpy/native/worker.h" nogil:
     bint ev_sched_notified(ev_sched *s, uint64_t *msg)
     bint ev_sched_has_work(ev_sched *s)
     void ev_sched_flush(ev_sched *s)
+    void ev_sched_burns(ev_sched *s, uint32_t cost)
     void ev_sched_final(ev_sched *s, uint64_t msg)
     ev_read_result ev_body_read(ev_sched *s, uint32_t slab, uint8_t *dst, size_t n, size_t *got)
     size_t ev_body_available(ev_sched *s, uint32_t slab)

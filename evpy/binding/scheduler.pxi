@@ -189,9 +189,9 @@ cdef class Scheduler:
         cdef uint32_t least = self.s.seg.hdr.costly
         cdef bint suspect = ev_cost_is_suspect(costs, kind, least)
         cdef uint64_t cpu = efio_thread_cpu_ns() if suspect else 0
-        ev_store32(&self.s.thread.cost, cost)
+        ev_sched_burns(&self.s, cost)
         _switch(greenlet, _NO_ARGS)
-        ev_store32(&self.s.thread.cost, 0)
+        ev_sched_burns(&self.s, 0)
         cpu = (efio_thread_cpu_ns() - cpu) // 1000 if suspect else EV_UNMEASURED
         ev_cost_learn(costs, kind, least, (efio_now_ns() - now) // 1000, cpu)
         return 0

@@ -1,6 +1,6 @@
 /* The central queue, where requests wait for a worker that has credit: in the order of their arrival, but those that
  * are likely to burn CPU (costs.h) also wait for a core. There are no more of them in work than the server may use
- * cores: more would be ready no sooner, and each would keep a thread, and an interpreter, from all the others.
+ * cores, or has threads: more would be ready no sooner, and each would keep an interpreter from all the others.
  *
  * This is centralised first-come-first-served scheduling with short requests let past the long ones that find all
  * their cores taken, by costs that are learnt per kind of request, as in Persephone (Demoulin et al., "When Idling is
@@ -106,16 +106,17 @@ static bool is_at_a_costly_one(ev_engine *e, ev_thread_slot *th)
 /* Whether one more costly request may go to the workers. */
 static bool has_core(ev_engine *e)
 {
-    uint32_t n = 0;
+    uint32_t n = 0, threads = 0;
     for (uint32_t k = 0; k < e->n_costly; k++)
         if (is_offered(e, e->costly[k])) e->costly[n++] = e->costly[k];
     e->n_costly = n;
     for (uint32_t w = 0; w < e->hdr->slots; w++) {
         if (!ev_worker_serves(e, w)) continue;
         ev_worker_slot *slot = ev_worker_at(e->seg, w);
+        threads += atomic_load_explicit(&slot->threads, memory_order_relaxed);
         for (uint32_t t = 0; t < e->hdr->threads; t++) n += is_at_a_costly_one(e, &slot->thread[t]);
     }
-    return n < e->hdr->cores;
+    return n < e->hdr->cores && n < threads;
 }
 
 static bool first(ev_engine *e, ev_queue *q, uint32_t *i)

@@ -205,7 +205,7 @@ typedef struct {
     uint64_t header_timeout, body_timeout, body_rate, body_rate_grace, handler_timeout, send_timeout, keepalive;
     uint64_t time_slice; /* of the I/O threads; 0: the kernel's own */
     uint32_t costly;     /* microseconds of CPU from which a kind of request is; 0: none is */
-    uint32_t cores;      /* that the server may use: as many costly requests are at work at once */
+    uint32_t cores;      /* that the server may use: as many costly requests are in work at once */
     ev_body_limits body_limits;
     uint64_t max_buffered;    /* bytes of request parts that one I/O thread may hold outside of slabs */
     uint32_t max_connections; /* per I/O thread */

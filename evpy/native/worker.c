@@ -143,6 +143,13 @@ void ev_sched_flush(ev_sched *s)
     }
 }
 
+void ev_sched_burns(ev_sched *s, uint32_t cost)
+{
+    uint32_t before = atomic_exchange_explicit(&s->thread->cost, cost, memory_order_relaxed);
+    if (before && !cost)
+        for (uint32_t io = 0; io < s->seg->hdr->io_threads; io++) efio_wake_notify(&s->seg->hdr->io_wake[io]);
+}
+
 static void send_message(ev_sched *s, uint32_t type, uint32_t slab, uint32_t gen)
 {
     uint32_t io = ev_slab_io(s->seg, slab);
@@ -163,8 +170,6 @@ static uint32_t gen_of(const ev_slab *b)
 
 void ev_sched_final(ev_sched *s, uint64_t msg)
 {
-    if (atomic_load_explicit(&s->thread->current, memory_order_relaxed) == msg)
-        atomic_store_explicit(&s->thread->cost, 0, memory_order_relaxed); /* there is a core for another costly one */
     send_message(s, EV_MSG_FINAL, ev_msg_slab(msg), ev_msg_gen(msg));
     atomic_fetch_sub_explicit(&s->thread->active, 1, memory_order_relaxed);
     ev_count(&s->thread->finished, 1);

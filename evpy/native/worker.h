@@ -28,6 +28,9 @@ bool ev_sched_notified(ev_sched *s, uint64_t *msg);
 bool ev_sched_has_work(ev_sched *s);
 /* Wakes the I/O threads that have something to collect. */
 void ev_sched_flush(ev_sched *s);
+/* What this thread is at from now on: a request of this cost, or nothing costly (0). Costly requests that wait for a
+ * core are told when there is one. */
+void ev_sched_burns(ev_sched *s, uint32_t cost);
 
 /* --- request body */
 typedef enum { EV_READ_OK, EV_READ_END, EV_READ_WAIT, EV_READ_TOO_LARGE, EV_READ_BROKEN } ev_read_result;

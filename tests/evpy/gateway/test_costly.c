@@ -50,7 +50,7 @@ static uint64_t begin(rig *r, uint32_t w)
     ev_thread_slot *th = r->worker[w].thread;
     atomic_store(&th->current, m);
     atomic_store(&th->current_since_ns, efio_now_ns());
-    atomic_store(&th->cost, ev_slab_at(&r->seg, ev_msg_slab(m))->cost);
+    ev_sched_burns(&r->worker[w], ev_slab_at(&r->seg, ev_msg_slab(m))->cost);
     return m;
 }
 
@@ -58,7 +58,7 @@ static uint64_t begin(rig *r, uint32_t w)
 static void leave(rig *r, uint32_t w)
 {
     atomic_store(&r->worker[w].thread->current, 0);
-    atomic_store(&r->worker[w].thread->cost, 0);
+    ev_sched_burns(&r->worker[w], 0);
     rig_settle(r);
 }
 
@@ -104,13 +104,15 @@ static void test_the_others_pass(void)
     end_rig(&r, __func__);
 }
 
-static void test_as_many_as_cores(void)
+static void as_many_as(uint32_t cores, uint32_t workers, uint32_t expected)
 {
     rig r;
-    open_with(&r, 3, 16, 8);
+    open_with(&r, cores, 16, 8);
+    if (workers > 2) rig_worker_up(&r, 2);
+    rig_settle(&r);
     int c[4];
     for (int k = 0; k < 4; k++) c[k] = ask(&r, SLOW);
-    CHECK(offered(&r) == 3 && counters(&r)->queue_len == 1, "three");
+    CHECK(offered(&r) == expected && counters(&r)->queue_len == 4 - expected, "%u cores, %u threads", cores, workers);
     for (int k = 0; k < 4; k++) {
         rig_answer(&r, 0, begin(&r, 0), "served");
         leave(&r, 0);
@@ -120,6 +122,14 @@ static void test_as_many_as_cores(void)
         close(c[k]);
     }
     end_rig(&r, __func__);
+}
+
+static void test_as_many_as_cores_and_threads(void)
+{
+    as_many_as(1, 2, 1);
+    as_many_as(2, 3, 2);
+    as_many_as(3, 3, 3);
+    as_many_as(4, 2, 2);
 }
 
 static void test_who_waits_for_something_leaves_the_core(void)
@@ -136,7 +146,7 @@ static void test_who_waits_for_something_leaves_the_core(void)
     end_rig(&r, __func__);
 }
 
-/* Nobody tells the gateway that a costly request has begun to wait. */
+/* One that hangs tells nobody. */
 static void test_the_gateway_looks_again_by_itself(void)
 {
     rig r;
@@ -155,19 +165,18 @@ static void test_the_gateway_looks_again_by_itself(void)
     end_rig(&r, __func__);
 }
 
-static void test_the_final_tells_at_once(void)
+static void test_the_gateway_is_told_of_a_free_core(void)
 {
     rig r;
     open_with(&r, 1, 16, 8);
-    int a = ask(&r, SLOW), b = ask(&r, SLOW);
-    uint64_t m = begin(&r, 0);
-    rig_answer(&r, 0, m, "served"); /* and its thread has not yet come to anything else */
-    CHECK(rig_got(&r, a, "served"), "answered");
-    CHECK(offered(&r) == 1, "the next one's turn");
-    leave(&r, 0);
-    close(a);
-    m = begin(&r, 1);
-    end(&r, 1, m, b);
+    efio_waker *gateway = &r.seg.hdr->io_wake[0];
+    efio_wake_prepare(gateway);
+    ev_sched_burns(&r.worker[0], 0);
+    CHECK(efio_wake_is_sleeping(gateway), "there was one before");
+    ev_sched_burns(&r.worker[0], COST);
+    CHECK(efio_wake_is_sleeping(gateway) && r.worker[0].thread->cost == COST, "it is taken");
+    ev_sched_burns(&r.worker[0], 0);
+    CHECK(!efio_wake_is_sleeping(gateway) && !r.worker[0].thread->cost, "woken");
     end_rig(&r, __func__);
 }
 
@@ -307,10 +316,10 @@ static void test_switched_off(void)
 int main(void)
 {
     test_the_others_pass();
-    test_as_many_as_cores();
+    test_as_many_as_cores_and_threads();
     test_who_waits_for_something_leaves_the_core();
     test_the_gateway_looks_again_by_itself();
-    test_the_final_tells_at_once();
+    test_the_gateway_is_told_of_a_free_core();
     test_one_that_hangs_does_not_keep_the_core();
     test_the_turn_comes_by_arrival();
     test_clients_that_leave_while_it_waits();
