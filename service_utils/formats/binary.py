@@ -1,8 +1,8 @@
 """msgpack by msgspec, CBOR (RFC 8949) by cbor2: whole values, large ones in a thread of efio's pool.
 
-What is read may come from anybody: sizes and depths are limited, keys of maps may not repeat nor be anything but
-texts, bytes and (in msgpack) numbers, and CBOR's tags make nothing but dates, numbers, UUIDs and the like: no cycles,
-no regular expressions.
+What is read may come from anybody: sizes and depths are limited, keys of maps are texts, bytes or (in msgpack) numbers,
+in CBOR none comes twice (in msgpack the last one counts), and CBOR's tags make nothing but dates, numbers, UUIDs and
+the like: no cycles, no regular expressions.
 """
 
 from __future__ import annotations

@@ -19,6 +19,7 @@ from service_utils.formats import (
     cbor_decode,
     cbor_encode,
     media_type,
+    mime,
     mime_decode,
     msgpack_decode,
     msgpack_encode,
@@ -99,3 +100,54 @@ def test_mime() -> None:
     assert media_type("a.txt", b"%PDF-1.7") == "application/pdf"
     assert media_type("a.xlsx", b"PK\x03\x04").endswith("spreadsheetml.sheet")
     assert media_type("a") == "application/octet-stream"
+
+
+@pytest.mark.parametrize(
+    ("head", "why"),
+    [
+        (b"To: " + b"(" * 5000, "too deeply"),
+        (b"Subject: " + b"=?utf-8?q?a?= " * 20_000, "max_field"),
+        (b"Content-Type: text/plain" + b"; a*0=b" * 5000, "max_field"),
+        (b"X-A: b\r\n" * 3000 + b"X-B: c", "header fields"),
+    ],
+    ids=["comments", "words", "parameters", "fields"],
+)
+def test_header_fields_that_take_too_long(head: bytes, why: str) -> None:
+    """Not when they are asked for, in a greenlet that holds up its hub, but before."""
+    with pytest.raises(BadData, match=why):
+        mime_decode(head + b"\r\n\r\nbody")
+    part = b"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n" + head + b"\r\n\r\nbody\r\n--b--\r\n"
+    with pytest.raises(BadData, match=why):
+        mime_decode(part)
+
+
+def test_endless_parts_are_not_made() -> None:
+    made: list[int] = []
+
+    class Counted(mime.EmailMessage):
+        def __init__(self, policy: Any) -> None:
+            super().__init__(policy)
+            made.append(1)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(mime, "EmailMessage", Counted)
+        with pytest.raises(BadData, match="more than 1000 parts"):
+            mime_decode(b"Content-Type: multipart/mixed; boundary=b\r\n\r\n" + b"--b\r\n\r\n" * 20_000)
+    assert len(made) <= 1002
+
+
+@settings(max_examples=100)
+@given(st.lists(st.binary(max_size=60), max_size=4))
+def test_any_field_can_be_read(values: list[bytes]) -> None:
+    """Of a message that is not refused."""
+    names = (b"To", b"Subject", b"Date", b"Content-Type")
+    fields = [name + b": " + value.replace(b"\n", b" ") for name, value in zip(names, values, strict=False)]
+    head = b"".join(field + b"\r\n" for field in fields)
+    with suppress(BadData):
+        for name, value in mime_decode(head + b"\r\nbody").items():
+            assert isinstance(f"{name}: {value}", str)
+
+
+def test_a_message_is_kept_as_it_was() -> None:
+    raw = b"Subject: two   spaces\r\nX-Folded: a\r\n\tb\r\n\r\nbody\r\n"
+    assert mime_decode(raw).as_bytes().replace(b"\r\n", b"\n") == raw.replace(b"\r\n", b"\n")
