@@ -186,9 +186,7 @@ def _write(sheet: Any, line: int, values: Sequence[Any], formats: Mapping[type, 
         kind = type(value)
         if kind is bool:
             sheet.write_boolean(line, column, value, style)
-        elif (
-            isinstance(value, (int, float, Decimal)) and -1e15 < float(value) < 1e15
-        ):  # not those of 16 digits, nor NaN
+        elif isinstance(value, (int, float, Decimal)) and _fits(value):
             sheet.write_number(line, column, value, style)
         elif kind in formats:
             sheet.write_datetime(line, column, value, formats[kind])
@@ -197,6 +195,14 @@ def _write(sheet: Any, line: int, values: Sequence[Any], formats: Mapping[type, 
             if len(text) > XLSX_TEXT:
                 raise ValueError(f"a cell holds {XLSX_TEXT} characters; this text has {len(text)}")
             sheet.write_string(line, column, text, style)
+
+
+def _fits(number: float | Decimal) -> bool:
+    """Whether a cell holds it exactly: not those of 16 digits and more, nor NaN."""
+    try:
+        return -1e15 < float(number) < 1e15
+    except (OverflowError, ValueError):  # of 400 digits; a NaN that signals
+        return False
 
 
 def xlsx_decode(
