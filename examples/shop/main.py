@@ -80,7 +80,9 @@ def articles():
 @cache.cached(ttl=60, stale=3600)
 def rate(currency):
     answer = services["rates"].get("/rate", params={"currency": currency})
-    return answer.json(dict[str, float])["rate"] if answer.ok else None
+    if answer.status == 404:
+        return None
+    return answer.raise_for_status().json(dict[str, float])["rate"]  # what is kept was really said
 
 
 def stock():
@@ -92,6 +94,8 @@ def stock():
 
 
 def catalogue(currency):
+    if len(currency) != 3 or not currency.isalpha():  # what strangers write is not kept in the cache
+        raise HTTPError(400, "a currency has three letters")
     # The database (or the cache) and both services are asked at the same time.
     try:
         known, factor, left = gather(articles, lambda: rate(currency), stock)
@@ -169,11 +173,11 @@ def order(request):
         # The number makes it safe to send this twice.
         wish = {"order": number, "article": article, "amount": amount}
         answer = services["stock"].post("/reserve", json=wish, idempotent=True)
+        if answer.status == 409:
+            raise HTTPError(409, "there are not so many left")
+        answer.raise_for_status()
     except PROBLEMS as error:
         raise HTTPError(503, "the stock cannot be reached, try again later") from error
-    if answer.status == 409:
-        raise HTTPError(409, "there are not so many left")
-    answer.raise_for_status()
     with db.transaction() as tx:
         tx.insert("purchase", {"id": number, "customer": customer, "article": article, "amount": amount})
     return {"order": number}, 201

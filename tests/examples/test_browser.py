@@ -64,3 +64,32 @@ def test_a_form_uploads_a_file(page: Browser, tmp_path: Path) -> None:
         page.call("DOM.setFileInputFiles", nodeId=field, files=[str(tmp_path / "ü.txt")])
         page.after(lambda: page.run("document.querySelector('button').click()"))
         assert '"filename":"ü.txt","size":5' in page.run("document.body.textContent")
+
+
+def test_fortunes_are_shown_and_none_of_them_runs(page: Browser, tmp_path: Path) -> None:
+    with Server(EXAMPLES / "fortunes/main.py", "-w", "1", env={"FORTUNES_DB": f"sqlite:{tmp_path}/db"}) as server:
+        page.open(f"http://127.0.0.1:{server.port}/")
+        page.after(lambda: page.run("document.querySelector('a').click()"))
+        assert page.run("location.pathname") == "/fortunes"
+        shown = page.run("[...document.querySelectorAll('tr')].map(row => row.lastElementChild.textContent)")
+        assert shown[0] == "message"
+        assert len(shown) == 14
+        assert '<script>alert("This should not be displayed in a browser alert box.");</script>' in shown
+        assert "フレームワークのベンチマーク" in shown
+        assert page.screenshot().startswith(b"\x89PNG")
+
+
+def test_the_shop_shows_prices_in_several_currencies(page: Browser, tmp_path: Path) -> None:
+    env = {"SHOP_DB": f"sqlite:{tmp_path}/db", "SHOP_REDIS": "redis://127.0.0.1:1/0"}
+    with Server(EXAMPLES / "shop/main.py", "-w", "1", env=env) as server:
+        page.open(f"http://127.0.0.1:{server.port}/")
+        cells = "[...document.querySelectorAll('tr')].map(row => [...row.children].map(cell => cell.textContent))"
+        assert page.run(cells) == [
+            ["article", "EUR", "in stock"],
+            ["Tea", "3.20", "100"],
+            ["Coffee", "4.50", "100"],
+            ["<b>Cocoa</b>", "5.10", "2"],
+        ]
+        page.after(lambda: page.run("[...document.querySelectorAll('a')].find(a => a.textContent == 'JPY').click()"))
+        assert page.run(cells)[:2] == [["article", "JPY", "in stock"], ["Tea", "522.24", "100"]]
+        assert page.screenshot().startswith(b"\x89PNG")

@@ -91,3 +91,34 @@ def test_no_connection_is_free(server: Server, url: str) -> None:
         tx.rollback()
         assert sorted(answer.result().status for answer in asked) == [200] * 2 + [503] * 6
         assert small.get("/db").status == 200
+
+
+@pytest.mark.leaves_behind("a server that the session ends")
+def test_the_database_is_restarted() -> None:
+    """Under load: errors while it is away, and none when it is back."""
+    database = servers.get("postgresql")
+    database.empty()
+    few = {"FORTUNES_DB": database.url, "FORTUNES_CONNECTIONS": "4", "FORTUNES_PATIENCE": "30"}
+    with Server(MAIN, "-w", "2", env=few) as server, ThreadPoolExecutor(8) as pool:
+        going = True
+
+        def ask() -> set[int]:
+            statuses = set()
+            while going:
+                statuses.add(server.get("/fortunes").status)
+            return statuses
+
+        asking = [pool.submit(ask) for _ in range(8)]
+        try:
+            database.stop(database.crash)
+            try:
+                server.wait_until(lambda: server.get("/db").status == 503, "there is no database")
+            finally:
+                database.start()
+            server.wait_until(lambda: server.get("/db").status == 200, "it is used again")
+        finally:
+            going = False
+        statuses = set().union(*(one.result() for one in asking))
+        assert {200, 503} <= statuses <= {200, 500, 503}, "500 for what was under way"
+        again = list(pool.map(lambda _: server.get("/fortunes").status, range(40)))
+        assert set(again) == {200}

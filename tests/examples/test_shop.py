@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import shutil
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 from serving import Answer, Server
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "service_utils"))
 import servers
+
+from service_utils.db import connect
+from service_utils.security import Key
 
 EXAMPLE = Path(__file__).parents[2] / "examples/shop"
 NOWHERE = "redis://127.0.0.1:1/0"
@@ -67,7 +74,8 @@ def test_articles(server: Server) -> None:
     assert [(a["name"], a["price"]) for a in articles] == [("Tea", 3.2), ("Coffee", 4.5), ("<b>Cocoa</b>", 5.1)]
     assert articles[0]["stock"] == 100
     assert [a["price"] for a in server.get("/articles?currency=JPY").json()] == [522.24, 734.4, 832.32]
-    assert server.get("/articles?currency=%3Cx").status == 400
+    for currency in ("%3Cx", "", "XXX", "EURO", "%00%00%00", "A" * 8000):
+        assert server.get(f"/articles?currency={currency}").status == 400
     page = server.get("/?currency=USD").body.decode()
     assert "&lt;b&gt;Cocoa" in page
     assert "<td>3.46" in page
@@ -126,3 +134,122 @@ def test_services_are_away(tmp_path: Path) -> None:
         assert {server.get("/articles").status for _ in range(20)} == {200}
     with shop(tmp_path, NOWHERE, SHOP_RATES="http://127.0.0.1:1") as server:
         assert server.get("/articles").status == 503
+
+
+def forged(head: dict[str, Any], claims: dict[str, Any], key: Key | None = None, signature: bytes = b"") -> str:
+    def text(raw: bytes) -> str:
+        return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
+
+    signed = f"{text(json.dumps(head).encode())}.{text(json.dumps(claims).encode())}"
+    return f"{signed}.{text(key.sign(signed.encode()) if key else signature)}"
+
+
+def test_hostile_tokens(tmp_path: Path) -> None:
+    """Over the wire, signed with the shop's own key where that is what an attacker could not have done."""
+    with shop(tmp_path, NOWHERE) as server:
+        enter(server, "ann")
+        with connect(f"sqlite:{tmp_path}/shop.sqlite") as db:
+            key = Key.from_secret(db.value("select text from setting where name = 'key'"))
+        other = Key.from_secret(b"k" * 32)
+        head = {"alg": "HS256", "typ": "JWT", "kid": key.kid}
+        claims = {"iss": "shop", "aud": "shop", "sub": "ann", "exp": int(time.time()) + 3600}
+        hostile = [
+            *(forged({**head, "alg": name}, claims) for name in ("none", "None", "")),
+            forged({**head, "alg": "none"}, claims, key),
+            forged({**head, "alg": "RS256"}, claims, key),
+            forged({**head, "alg": "HS512"}, claims, key),
+            forged({**head, "jwk": {"kty": "oct", "k": "a" * 43}}, claims, other),
+            forged({**head, "kid": other.kid}, claims, other),
+            forged({**head, "verified": True}, claims | {"verified": True}, signature=b"x" * 32),
+            forged(head, claims | {"verified": True, "exp": int(time.time()) - 3600}, key),
+            forged(head, {name: claims[name] for name in ("iss", "aud", "sub")}, key),
+            forged(head, claims | {"aud": "bank"}, key),
+            forged(head, claims | {"iss": "bank"}, key),
+            "a.b.c",
+            "",
+        ]
+        for token in hostile:
+            authorization = f"Authorization: Bearer {token}"
+            answers = [
+                server.get("/orders", authorization),
+                post(server, "/orders", {"article": 1, "amount": 1}, token),
+            ]
+            assert [answer.status for answer in answers] == [401, 401], token
+            assert {answer.body for answer in answers} == {b"401 Unauthorized: this needs a valid token\n"}
+        good = f"Authorization: Bearer {forged(head, claims, key)}"
+        assert server.get("/orders", good).status == 200
+        assert server.get("/orders", good, good).status == 401
+        assert server.get("/orders", f"Authorization: Bearer {'A' * 1_000_000}").status == 431
+        assert server.get("/orders", good).json() == []
+        assert "Traceback" not in server.log
+
+
+class Nonsense:
+    """Both services, which say what they are told to."""
+
+    def __init__(self) -> None:
+        service = self
+        self.status, self.body = 200, b"{}"
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self) -> None:
+                self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                self.send_response(service.status)
+                self.send_header("Content-Length", str(len(service.body)))
+                self.send_header("Connection", "close")
+                self.end_headers()
+                self.wfile.write(service.body)
+
+            do_POST = do_GET  # noqa: N815 - the standard library calls it so
+
+            def log_message(self, *_: Any) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.handle_error = lambda *_: None  # type: ignore[method-assign] # who asked does not want to know
+        self.thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.01})
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+
+    def __enter__(self) -> Self:
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.server.shutdown()
+        self.server.server_close()
+        self.thread.join()
+
+
+def test_services_talk_nonsense(tmp_path: Path) -> None:
+    """It is their fault, said as such, and nothing of it is kept."""
+    with Nonsense() as service, shop(tmp_path, NOWHERE, SHOP_STOCK=service.url, SHOP_RATES=service.url) as server:
+        token = enter(server, "ann")
+        for service.status, service.body in ((500, b"{}"), (200, b"<html>"), (200, b'{"rate": "x"}')):
+            assert server.get("/articles").status == 503
+        for service.status in (500, 404):
+            assert post(server, "/orders", {"article": 1, "amount": 1}, token).status == 503
+        service.status, service.body = 200, b'{"rate": 2}'
+        server.wait_until(lambda: server.get("/articles").status == 200, "the rate is asked for again")
+        assert [a["price"] for a in server.get("/articles").json()] == [6.4, 9.0, 10.2]
+
+
+@pytest.mark.leaves_behind("a server that the session ends")
+def test_redis_goes_and_comes(tmp_path: Path) -> None:
+    """Nobody notices but the operator."""
+    cache = servers.get("redis")
+    cache.empty()
+    with shop(tmp_path, cache.url) as server:
+        token = enter(server, "ann")
+        assert server.get("/status").json()["redis"] > 0
+        cache.stop(cache.crash)
+        try:
+            assert [server.get("/articles").status for _ in range(10)] == [200] * 10
+            assert post(server, "/orders", {"article": 1, "amount": 1}, token).status == 201
+            server.wait_log("the cache cannot be reached")
+        finally:
+            cache.start()
+        server.wait_until(lambda: server.get("/articles") and server.get("/status").json()["redis"], "it is used again")
+        assert post(server, "/orders", {"article": 1, "amount": 1}, token).status == 201
+        assert len(server.get("/orders", f"Authorization: Bearer {token}").json()) == 2
