@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 import hashlib
+import hmac
 from pathlib import Path
 
 import gevent
 import pytest
 
 from service_utils import security
-from service_utils.security import digest, file_digest, keyed_digest, random_code, random_token, same
+from service_utils.security import Secret, digest, file_digest, keyed_digest, random_code, random_token, same
+
+
+def test_comparison_is_that_of_constant_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For texts, bytes and secrets; whatever their lengths are."""
+    compared: list[tuple[bytes, bytes]] = []
+    real = hmac.compare_digest
+    monkeypatch.setattr(hmac, "compare_digest", lambda a, b: (compared.append((a, b)), real(a, b))[1])
+    assert same("é", "é".encode())
+    assert not same(b"a", b"ab")
+    assert Secret("a") != Secret("b")
+    assert Secret("a") == Secret("a")
+    assert compared == [("é".encode(),) * 2, (b"a", b"ab"), (b"a", b"b"), (b"a", b"a")]
 
 
 def test_digests(tmp_path: Path) -> None:
