@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from service_utils.pool.native import native_lock, start_thread
+from service_utils.pool.native import native_rlock, start_thread
 
 __all__ = ["tell"]
 
@@ -25,7 +25,7 @@ log = logging.getLogger("service_utils.db")
 
 class _Desk:
     def __init__(self) -> None:
-        self.lock = native_lock()
+        self.lock = native_rlock()  # connections may be ended by the garbage collector, which runs anywhere
         self.line: deque[tuple[Callable[..., object], tuple[Any, ...]]] = deque(maxlen=MOST)
         self.threads = 0
 

@@ -9,6 +9,21 @@ from efio import Waiter
 
 _T = TypeVar("_T")
 
+class Guard:
+    """The lock of a pool, which knows whether the caller has it already.
+
+    The garbage collector may run anywhere, so also while a thread has the lock; and what it throws away may give a
+    connection back: a generator, or a greenlet, that stands in a block. That must not wait for the lock.
+    """
+
+    def __init__(self, lock: Any) -> None: ...
+    def __enter__(self) -> None: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None: ...
+    @property
+    def mine(self) -> bool: ...
+
 class Slot(Generic[_T]):
     """A place in the pool, with a connection in it or (for a moment) without. Known to the pool and one lease."""
 

@@ -28,6 +28,32 @@ PyGreenlet_Import()
 cdef object log = logging.getLogger("service_utils.pool")
 
 
+cdef class Guard:
+    """The lock of a pool, which knows whether the caller has it already.
+
+    The garbage collector may run anywhere, so also while a thread has the lock; and what it throws away may give a
+    connection back: a generator, or a greenlet, that stands in a block. That must not wait for the lock.
+    """
+
+    cdef object _lock
+    cdef unsigned long _owner
+
+    def __init__(self, lock):
+        self._lock = lock
+
+    def __enter__(self):
+        self._lock.acquire()
+        self._owner = PyThread_get_thread_ident()  # nothing can come between
+
+    def __exit__(self, kind, error, traceback):
+        self._owner = 0
+        self._lock.release()
+
+    @property
+    def mine(self):
+        return self._owner == PyThread_get_thread_ident()
+
+
 cdef class Slot:
     """A place in the pool, with a connection in it or (for a moment) without. Known to the pool and one lease."""
 
@@ -115,7 +141,10 @@ cdef class Lease:
         cdef Slot slot = self._slot
         if slot is not None:
             self._slot = None
-            self._pool._dropped(slot)
+            try:
+                self._pool._dropped(slot)
+            except Exception:  # the interpreter ends, and half of it is gone: so will be the connection
+                pass
 
 
 cdef class Quick:

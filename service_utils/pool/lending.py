@@ -13,13 +13,15 @@ Invariants:
 * If somebody waits, nothing is idle. Whoever waits first says so (``_waiting``) and then looks at ``_idle``; whoever
   gives back puts it there and then looks at ``_waiting`` (Dekker's pattern; the interpreter lock orders the accesses).
 * Nothing that could call back here is called with the lock held. A lease that was dropped may be noticed by the garbage
-  collector in the middle of anything: it is only put aside (``_lost``), and dealt with by whoever comes next.
+  collector in the middle of anything: it is only put aside (``_lost``), and dealt with by whoever comes next. So is
+  what is given back by whatever the collector throws away while this very thread has the lock (``Guard``).
 """
 
 from __future__ import annotations
 
 import logging
 import random
+import sys
 from collections import OrderedDict
 from time import monotonic
 from typing import TypeVar
@@ -27,7 +29,7 @@ from typing import TypeVar
 from efio import Waiter
 from evpy.errors import DeadlineExceeded
 from service_utils.pool import keeper
-from service_utils.pool._lease import Lease, Quick, Slot
+from service_utils.pool._lease import Guard, Lease, Quick, Slot
 from service_utils.pool.connector import Connector
 from service_utils.pool.errors import PoolClosed, PoolExhausted
 from service_utils.pool.holders import Holding, describe
@@ -64,7 +66,7 @@ class Lending(Quick[T]):
         self._begin()
 
     def _begin(self) -> None:
-        self._lock = native_lock()
+        self._lock = Guard(native_lock())
         self._slots: set[Slot[T]] = set()
         self._idle: list[Slot[T]] = []
         self._waiting: OrderedDict[Waiter, None] = OrderedDict()
@@ -193,12 +195,20 @@ class Lending(Quick[T]):
     # --- give back
 
     def _give_slowly(self, slot: Slot[T], now: float) -> None:
+        if self._lock.mine:
+            return self._put_aside(slot)
         slot.due = min(slot.expires, now + self._second_look_after)
         if now >= slot.expires or self._closed:
             self._expired += 1
             self._end_and_give(slot)
         else:
             self._give(slot)
+        return None
+
+    def _put_aside(self, slot: Slot[T]) -> None:
+        """While this thread has the lock. It is ended later, without a report: nobody has forgotten it."""
+        slot.holder = None
+        self._dropped(slot)
 
     def _give(self, slot: Slot[T]) -> None:
         """Hands a slot, perhaps an empty one, to the first one who waits, or puts it where it belongs."""
@@ -234,14 +244,24 @@ class Lending(Quick[T]):
 
     def _after_put(self) -> None:
         """Somebody came to wait, or the pool was closed, just when something was put back."""
+        if self._lock.mine:
+            try:
+                return self._put_aside(self._idle.pop())
+            except IndexError:
+                return None
         with self._lock:
             slot = self._idle.pop() if self._idle else None
         if slot is not None:
             self._give(slot)
+        return None
 
     def _discard(self, slot: Slot[T], suspect: bool) -> None:
         if slot.forked:
             return self._abandon(slot)
+        if sys.is_finalizing():
+            return None  # whatever is left open ends with the process, and nothing here can be relied on any more
+        if self._lock.mine:
+            return self._put_aside(slot)
         self._discarded += 1
         if suspect:
             self.suspect()
@@ -288,11 +308,12 @@ class Lending(Quick[T]):
                 slot = self._lost.pop()
             except IndexError:  # another thread was faster
                 return
-            self._lost_count += 1
-            log.warning(
-                "%s: a connection was not given back; use 'with pool.acquire() as connection'. It was held by %s",
-                self.name, describe(slot.holder, slot.thread, monotonic() - slot.since),
-            )  # fmt: skip
+            if slot.holder is not None:
+                self._lost_count += 1
+                log.warning(
+                    "%s: a connection was not given back; use 'with pool.acquire() as connection'. It was held by %s",
+                    self.name, describe(slot.holder, slot.thread, monotonic() - slot.since),
+                )  # fmt: skip
             self._discard(slot, False)
 
     # --- who holds them, and what they are worth

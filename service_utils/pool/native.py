@@ -7,12 +7,17 @@ from typing import Any
 
 from efio._gevent import original
 
-__all__ = ["native_lock", "start_thread"]
+__all__ = ["native_lock", "native_rlock", "start_thread"]
 
 
 def native_lock() -> Any:
     """A lock that never switches greenlets: for a few instructions in which nothing is called that could."""
     return original("_thread", "allocate_lock")()
+
+
+def native_rlock() -> Any:
+    """The same, for those who may be called by the garbage collector while they have it."""
+    return original("_thread", "RLock")()
 
 
 def start_thread(function: Callable[[], None]) -> None:

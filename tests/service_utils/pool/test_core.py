@@ -430,6 +430,47 @@ def test_a_lease_that_is_dropped_is_found_and_reported(things: Things, caplog: p
     assert "things: a connection was not given back" in caplog.text
 
 
+class Collecting(set[Any]):
+    """Has the garbage collector run in the middle of the pool's lock."""
+
+    def add(self, item: Any) -> None:
+        gc.collect()
+        super().add(item)
+
+    def discard(self, item: Any) -> None:
+        gc.collect()
+        super().discard(item)
+
+
+@pytest.mark.parametrize("how", ["discard", "release"])
+def test_the_collector_gives_one_back_in_the_middle_of_the_lock(how: str) -> None:
+    """In any thread at any time: a generator that stands in a block, and that nobody can reach any more."""
+    things = Judged()
+    with Pool(things, size=2, name="things") as pool:
+
+        def hold(box: list[Any]) -> Iterator[list[Any]]:
+            lease = pool.acquire()
+            try:
+                yield box
+            finally:
+                getattr(lease, how)()
+
+        box: list[Any] = []
+        box.append(hold(box))
+        next(box[0])
+        pool._slots = Collecting(pool._slots)
+        gc.disable()
+        try:
+            del box
+            pool.acquire().release()
+        finally:
+            gc.enable()
+        until(lambda: pool.statistics().held == 0)
+        with pool.acquire(PATIENCE), pool.acquire(PATIENCE):
+            pass
+        assert pool.statistics().lost == 0, "nobody has forgotten it"
+
+
 def test_holdings_name_greenlet_thread_place_and_request(pool: Pool[Thing]) -> None:
     release = threading.Event()
 
