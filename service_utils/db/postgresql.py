@@ -46,6 +46,7 @@ class PostgresqlSession(Statements):
 
     def stream(self, text: str, values: Sequence[Any], batch: int) -> Iterator[Result]:
         self._note(text)
+        self._open()
         with self._errors():
             cursor = RawServerCursor(self.connection, f"stream_{next(NUMBERS)}", row_factory=tuple_row)
             cursor.execute(text, values or None)
@@ -78,10 +79,13 @@ class PostgresqlSession(Statements):
             self.connection.patience = patience_for(options.statement_timeout)
         if options.lock_timeout is not None:
             texts.append(f"set local lock_timeout = {milliseconds(options.lock_timeout)}")
-        self._command("; ".join(texts))
+        self._opening = texts  # goes with the first statement
 
     def commit(self) -> None:
         self.connection.patience = self._patience
+        if self._opening:  # nothing was done
+            self._opening = []
+            return
         if self.pgconn.transaction_status == INERROR:
             self._command("rollback")
             error = TransactionAborted(
@@ -94,6 +98,9 @@ class PostgresqlSession(Statements):
 
     def rollback(self) -> None:
         self.connection.patience = self._patience
+        if self._opening:
+            self._opening = []
+            return
         self._command("rollback")
 
     # --- what PostgreSQL alone has
@@ -101,6 +108,7 @@ class PostgresqlSession(Statements):
     def copy_in(self, table: str | tuple[str, ...], columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> int:
         names = ", ".join(quote_identifier(column, "postgresql") for column in columns)
         text = f"copy {quote_identifier(table, 'postgresql')} ({names}) from stdin"
+        self._open()
         with self._errors(), self._cursor.copy(text) as copy:
             try:
                 for row in rows:
@@ -115,6 +123,7 @@ class PostgresqlSession(Statements):
 
     def copy_out(self, text: str) -> Iterator[bytes]:
         self._note(text)
+        self._open()
         with self._errors(), self._cursor.copy(text) as copy:
             try:
                 for piece in copy:
@@ -148,7 +157,8 @@ class PostgresqlSession(Statements):
     @property
     def clean(self) -> bool:
         pgconn = self.pgconn
-        return pgconn.transaction_status == IDLE and pgconn.status == OK and not self._altered
+        alone = pgconn.transaction_status == IDLE and not self._opening
+        return alone and pgconn.status == OK and not self._altered
 
     @property
     def idle(self) -> bool:

@@ -77,6 +77,7 @@ class Statements(Session):
         self._prepared: dict[tuple[str, tuple[int, ...]], _Statement] = {}  # by text and types of values
         self._seen: set[tuple[str, tuple[int, ...]]] = set()  # once; the second time it is prepared
         self._altered = False  # something was set that outlives the transaction
+        self._opening: list[str] = []  # what begins the transaction: it was not sent yet
 
     @contextlib.contextmanager
     def _errors(self) -> Iterator[None]:
@@ -98,6 +99,10 @@ class Statements(Session):
         try:
             params, types, formats = self._dumped(values)
             statement = self._prepared.get((text, types))
+            if self._opening:
+                if statement is not None:
+                    return self._loaded(self._pipeline(text, [values])[0], statement)
+                self._open()
             if statement is None:
                 if not self._worth_preparing(text, types):
                     return self._run_once(text, params, types, formats)
@@ -118,6 +123,12 @@ class Statements(Session):
         else:
             self.pgconn.send_query_params(text.encode(), params, types, formats)
         return self._several(self.connection.wait(execute(self.pgconn)))
+
+    def _open(self) -> None:
+        """Begins the transaction, unless that was done, or there is none."""
+        if self._opening:
+            opening, self._opening = self._opening, []
+            self._command("; ".join(opening))
 
     def _received(self) -> Any:
         """The one result of a statement that was sent: as psycopg's ``execute``, without a generator."""
@@ -237,7 +248,7 @@ class Statements(Session):
         iterator = iter(values)
         batch = list(itertools.islice(iterator, BATCH))
         following = list(itertools.islice(iterator, BATCH))
-        whole = bool(following) and self.pgconn.transaction_status == IDLE
+        whole = bool(following) and self.pgconn.transaction_status == IDLE and not self._opening
         if whole:
             self._command("begin")
         try:
@@ -259,16 +270,24 @@ class Statements(Session):
         return results
 
     def _pipeline(self, text: str, batch: Sequence[Sequence[Any]]) -> list[Any]:
-        """The same statement many times in one round trip: PostgreSQL makes a transaction of it, if there is none."""
+        """The same statement many times in one round trip: PostgreSQL makes a transaction of it, if there is none.
+
+        What begins the transaction goes with it.
+        """
         with self._errors():
             self._note(text)
             pgconn, wait = self.pgconn, self.connection.waits.wait
             dumped = [self._dumped(values) for values in batch]
-            for types in {types for _, types, _ in dumped}:
-                if (text, types) not in self._prepared:
-                    self._prepare(text, types)
+            missing = [types for types in {types for _, types, _ in dumped} if (text, types) not in self._prepared]
+            if missing:
+                self._open()  # an error of preparing it is one of the transaction
+            for types in missing:
+                self._prepare(text, types)
             names = [self._prepared[text, types].name for _, types, _ in dumped]
             pgconn.enter_pipeline_mode()
+            opening, self._opening = self._opening, []
+            for command in opening:
+                pgconn.send_query_params(command.encode(), None)
             for name, (params, _, formats) in zip(names, dumped, strict=True):
                 pgconn.send_query_prepared(name, params, formats)
             pgconn.pipeline_sync()
@@ -293,6 +312,10 @@ class Statements(Session):
                     break
                 results.append(result)
             pgconn.exit_pipeline_mode()
+            for result in results[: len(opening)]:
+                if result.status == _FATAL:
+                    raise error_from_result(result)
+            del results[: len(opening)]
             for (_, types, _), result in zip(dumped, results, strict=False):
                 if result.status == _FATAL:
                     self._forget(text, types, result)

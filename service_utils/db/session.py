@@ -84,7 +84,9 @@ class Session(ABC):
         """The answer in pieces of ``batch`` rows. Within a transaction."""
 
     @abstractmethod
-    def begin(self, options: Options) -> None: ...
+    def begin(self, options: Options) -> None:
+        """At the latest with the next statement."""
+
     @abstractmethod
     def commit(self) -> None:
         """TransactionAborted when an earlier error has ended the transaction; it is rolled back then."""

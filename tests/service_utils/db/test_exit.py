@@ -29,7 +29,9 @@ print("done")
 """
 
 
-@pytest.mark.parametrize("runner", [[sys.executable], [str(Path(sys.executable).with_name("evrun"))]], ids=["python", "evrun"])
+@pytest.mark.parametrize(
+    "runner", [[sys.executable], [str(Path(sys.executable).with_name("evrun"))]], ids=["python", "evrun"]
+)
 def test_what_is_left_open_at_the_end(url: str, tmp_path: Path, runner: list[str]) -> None:
     with connect(url) as db:
         db.execute("create table item (id integer)")

@@ -18,7 +18,7 @@ from certificates import self_signed
 from flows import PATIENCE, freeze, in_thread, until
 from gevent.event import Event
 
-from service_utils.db import Database, connect
+from service_utils.db import Database, DatabaseError, Options, connect
 from service_utils.db.errors import (
     AuthenticationFailed,
     CannotConnect,
@@ -212,6 +212,76 @@ def test_pipelines_of_any_size(db: Database) -> None:
     with pytest.raises(StatementError, match="copy_out"):
         db.execute("copy item to stdout")
     assert db.value("select 1") == 1
+
+
+def by_savepoint(tx: Any) -> None:
+    with tx.transaction():
+        tx.execute("insert into item values (5)")
+
+
+FIRST = {
+    "once": lambda tx: tx.execute("insert into item values (5)"),
+    "again": lambda tx: tx.execute("insert into item values (:n)", n=5),
+    "together": lambda tx: tx.query_many("insert into item values (:n)", [{"n": 5}, {"n": 6}]),
+    "together, new": lambda tx: tx.query_many("insert into item values (:n + 0)", [{"n": 5}, {"n": 6}]),
+    "many": lambda tx: tx.execute_many("insert into item values (:n)", [{"n": n} for n in range(2500)]),
+    "copy": lambda tx: tx.copy_in("item", ["n"], [(5,)]),
+    "copied out": lambda tx: list(tx.copy_out("copy (select set_config('work_mem', '123kB', true)) to stdout")),
+    "stream": lambda tx: list(tx.stream("select set_config('work_mem', '123kB', true)")),
+    "savepoint": by_savepoint,
+    "several": lambda tx: tx.execute("select 1; insert into item values (5)"),
+}
+
+
+@pytest.mark.parametrize("act", FIRST.values(), ids=FIRST.keys())
+def test_whatever_comes_first_is_in_the_transaction(db: Database, act: Any) -> None:
+    db.execute("create table item (n integer)")
+    for _ in range(3):  # prepared by then
+        db.execute("insert into item values (:n)", n=1)
+        with db.transaction() as tx, tx.transaction():
+            pass
+    for isolation in ("serializable", "repeatable read"):
+        tx = db.begin(isolation=isolation, lock_timeout=7)
+        act(tx)
+        assert tx.value("show transaction_isolation") == isolation
+        assert tx.value("show lock_timeout") == "7s"
+        tx.rollback()
+        assert db.value("select count(*) from item where n <> 1") == 0
+        assert db.value("show work_mem") != "123kB"
+    tx = db.begin()
+    act(tx)
+    tx.commit()
+    assert db.statistics().discarded == 0
+
+
+def test_what_begins_a_transaction_goes_with_its_first_statement(db: Database) -> None:
+    for _ in range(3):
+        db.value("select :n::int", n=1)
+    with db.pool.acquire() as session:
+        sent: list[str] = []
+        command = session._command  # type: ignore[attr-defined]
+        session._command = lambda text: (sent.append(text), command(text))  # type: ignore[attr-defined]
+    with db.transaction():
+        pass
+    tx = db.begin()
+    tx.rollback()
+    assert sent == [], "nothing was done"
+    with db.transaction() as tx:
+        assert tx.value("select :n::int", n=2) == 2
+    assert sent == ["commit"]
+    with db.pool.acquire() as session:
+        session.begin(Options())
+    assert db.statistics().discarded == 1, "the next one would be in a transaction and not know it"
+
+
+@pytest.mark.parametrize("sql", ["select 1 / :n::int", "selec :n::int"])
+@pytest.mark.parametrize("many", [False, True])
+def test_an_error_of_the_first_statement_is_one_of_the_transaction(db: Database, sql: str, many: bool) -> None:
+    for again in range(3):
+        with pytest.raises(TransactionAborted), db.transaction() as tx, pytest.raises(DatabaseError):
+            tx.query_many(sql, [{"n": 0}]) if many else tx.query(sql, n=0)
+        assert db.value("select 1 / :n::int", n=1) == 1, again
+    assert db.statistics().discarded == 0
 
 
 def test_an_error_that_was_not_passed_on_does_not_look_like_success(db: Database) -> None:
