@@ -188,7 +188,7 @@ class Settings:
     costly: float = _option(
         Seconds(0, 1), "process",
         "CPU time from which requests to a path are costly: no more of them at once than there are cores; 0 none are",
-        0.002, unit="s",
+        0.005, unit="s",
     )  # fmt: skip
     pid: str | None = _option(
         FilePath("FILE", "a file"), "process", "write the process id of the supervisor to this file"

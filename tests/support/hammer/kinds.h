@@ -96,7 +96,7 @@ static inline uint32_t kind_lines(enum kind kind, uint64_t random)
     case BIG: return 1 + (uint32_t)(random % (rare ? 60000 : 6000));
     case DISK: return FILE_LINES;
     case SLEEP: return 1 + (uint32_t)(random % 20);
-    case BURN: return 2 + (uint32_t)(random % 6);
+    case BURN: return 5 + (uint32_t)(random % 6);
     default: return (uint32_t)(random % 1000);
     }
 }
