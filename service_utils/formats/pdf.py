@@ -21,6 +21,7 @@ from service_utils.pool import Connector, Pool, PoolExhausted
 __all__ = ["PdfPrinter", "Sheet", "html_to_pdf"]
 
 INCH = 25.4  # mm
+LIBRARIES = "libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0"  # Debian's, of WeasyPrint
 PAPERS = {
     "A3": (297.0, 420.0),
     "A4": (210.0, 297.0),
@@ -60,7 +61,8 @@ class PdfPrinter:
     """Prints pages with up to ``browsers`` browsers, which are kept for the next pages.
 
     ``engine``: "chromium", "weasyprint" or "auto" (Chromium if it is installed). ``sandbox=False`` is for root, as whom
-    Chromium's own sandbox does not work, and only for HTML that you trust. ``timeout``: seconds for a page.
+    Chromium's own sandbox does not work, and only for HTML that you trust. ``timeout``: seconds for a page (Chromium
+    only: WeasyPrint goes on until it is done).
     ValueError; PdfFailed if there is no such engine.
     """
 
@@ -170,6 +172,8 @@ def _weasyprint(html: str, sheet: Sheet, resources: Mapping[str, bytes]) -> byte
         from weasyprint.urls import URLFetcher, URLFetcherResponse
     except ImportError as error:
         raise ImportError(f"PDF without a browser needs weasyprint: pip install 'evpy[pdf]' ({error})") from error
+    except OSError as error:  # the library is there, and what it loads is not
+        raise PdfFailed(f"WeasyPrint needs more: apt-get install {LIBRARIES} ({str(error).splitlines()[0]})") from None
 
     class Fetcher(URLFetcher):  # type: ignore[misc, unused-ignore]
         def fetch(self, url: str, headers: Any = None) -> Any:

@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import socket
+import sys
 import threading
 import zlib
 from collections.abc import Iterator
@@ -30,12 +31,24 @@ GREEN = bytes.fromhex(
 pytestmark = pytest.mark.filterwarnings("ignore:HarfBuzz-Subset will be required:DeprecationWarning")
 
 
+def need_weasyprint() -> None:
+    """Its libraries, which come with Chromium; without them: skipped with the reason, under CI a failure."""
+    try:
+        PdfPrinter("weasyprint").print("x")
+    except PdfFailed as error:
+        if os.environ.get("CI"):
+            pytest.fail(str(error), pytrace=False)
+        pytest.skip(str(error))
+
+
 @pytest.fixture(params=["chromium", "weasyprint"])
 def printer(request: pytest.FixtureRequest) -> Iterator[PdfPrinter]:
     if request.param == "chromium" and find_browser() is None:
         if os.environ.get("CI"):
             pytest.fail("no Chromium: apt-get install -y --no-install-recommends chromium", pytrace=False)
         pytest.skip("no Chromium: apt-get install -y --no-install-recommends chromium")
+    if request.param == "weasyprint":
+        need_weasyprint()
     printer = PdfPrinter(request.param, sandbox=os.geteuid() != 0, timeout=60)
     yield printer
     assert printer.close(20)
@@ -132,6 +145,14 @@ def test_one_after_the_other_and_interrupted() -> None:
     assert printer.close(20)
 
 
+def test_libraries_of_weasyprint_are_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "weasyprint.py").write_text("raise OSError('cannot load library libpango\\nmore')")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "weasyprint", raising=False)
+    with pytest.raises(PdfFailed, match=r"apt-get install libpango-1.0-0 .*\(cannot load library libpango\)$"):
+        PdfPrinter("weasyprint").print("x")
+
+
 def test_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     silent = tmp_path / "silent"
     silent.write_text("#!/bin/sh\nexec sleep 60\n")
@@ -142,7 +163,6 @@ def test_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     with pytest.raises(PdfFailed, match="no Chromium is installed"):
         PdfPrinter("chromium")
     assert PdfPrinter().engine == "weasyprint"
-    assert html_to_pdf("<p>x").startswith(b"%PDF")
     broken = PdfPrinter("chromium", browser="/bin/false", sandbox=False)
     with pytest.raises(PdfFailed, match="has ended"):
         broken.print("x")
@@ -151,3 +171,5 @@ def test_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
             PdfPrinter("chromium", browser="/bin/true")
     with pytest.raises(ValueError, match="auto, chromium"):
         PdfPrinter("paper")
+    need_weasyprint()
+    assert html_to_pdf("<p>x").startswith(b"%PDF")
