@@ -179,6 +179,41 @@ def test_a_disk_that_fills_up_and_is_cleared(small_disk: Path, logged: Any) -> N
     assert len(lines) - len(whole) <= 2, "the report, and perhaps the line at which the disk was full"
 
 
+LIMITED = """
+import logging, resource, sys, time
+from service_utils.logging import FileSink, configure
+[handler] = configure("info", [FileSink(sys.argv[1], "text")])
+_, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+resource.setrlimit(resource.RLIMIT_FSIZE, (20_050, most))
+count = 0
+while handler.sink.dropped < 50:
+    logging.info("line %d %s", count, "x" * 100)
+    count += 1
+    while handler.sink.statistics().queued:
+        time.sleep(0)
+resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+logging.info("works again")
+assert handler.sink.close(60)
+print(count, handler.sink.dropped)
+"""
+
+
+def test_a_file_that_may_not_grow_for_a_while(tmp_path: Path) -> None:
+    """What a full disk does, without one: writes that end in the middle of a line, then none."""
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", LIMITED, str(tmp_path / "log")], capture_output=True, text=True, check=False
+    )
+    assert done.stderr == ""
+    count, dropped = map(int, done.stdout.split())
+    lines = (tmp_path / "log").read_text().split("\n")
+    assert lines.pop() == ""
+    assert [line.rsplit("=", 1)[1] for line in lines if "log lines were dropped" in line] == [str(dropped)]
+    form = re.compile(r"\S+Z INFO     \[app \d+\] root: (line \d+ x{100}|works again)")
+    whole = [line for line in lines if form.fullmatch(line)]
+    assert len(whole) + dropped == count + 1
+    assert len(lines) - len(whole) <= 2, "the report, and the line at which there was no room"
+
+
 def test_a_pipe_that_nobody_reads(tmp_path: Path, logged: Any) -> None:
     """Neither who opens it nor the thread that writes waits for a reader."""
     os.mkfifo(tmp_path / "pipe")
