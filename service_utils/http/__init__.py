@@ -8,6 +8,11 @@
     for user in client.get("/users", params={"page": 2}).raise_for_status().json(): ...
 """
 
+try:
+    import httptools as _needed  # noqa: F401
+except ImportError as missing:
+    raise ImportError(f"service_utils.http needs httptools: pip install 'evpy[http]' ({missing})") from missing
+
 from service_utils.http.bodies import File
 from service_utils.http.client import Client
 from service_utils.http.errors import (

@@ -10,6 +10,11 @@
     def price(article: int) -> float: ...
 """
 
+try:
+    import redis as _needed  # noqa: F401
+except ImportError as missing:
+    raise ImportError(f"service_utils.redis needs redis: pip install 'evpy[redis]' ({missing})") from missing
+
 from service_utils.redis.cache import Cache, Cached, CacheStatistics
 from service_utils.redis.client import Cluster, Redis, connect, connect_cluster
 from service_utils.redis.limits import Allowance, RateLimiter
