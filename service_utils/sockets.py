@@ -17,11 +17,13 @@ from typing import Any
 
 from service_utils.dialing import dial
 from service_utils.names import Address, Resolver, SystemLookup
+from service_utils.turns import pass_on
 from service_utils.waiting import READ, WRITE, Waits
 
 __all__ = ["Stream", "TlsContext", "TlsStream", "client_context", "connect", "resolve"]
 
 CHUNK = 65536  # bytes
+UNWAITED = 1 << 18  # bytes that are received without waiting before others have their turn
 
 
 _resolver = Resolver(SystemLookup())
@@ -62,6 +64,7 @@ class Stream:
         self._raw = raw
         self._waits = self.waits(raw.fileno())
         self.timeout: float | None = None  #: of each wait
+        self._unwaited = 0  # bytes
         #: What was raised into the greenlet while it waited here (a deadline of evpy is a TimeoutError, too): libraries
         #: may have taken it for an error of the socket. Who calls them raises it again.
         self.interruption: BaseException | None = None
@@ -69,6 +72,7 @@ class Stream:
     def _wait(self, events: int) -> None:
         if self._raw.fileno() < 0:
             raise OSError("the socket was closed")
+        self._unwaited = 0
         try:
             ready = self._await(events)
         except BaseException as error:
@@ -90,11 +94,24 @@ class Stream:
 
     def recv_into(self, buffer: Any, size: int = 0) -> int:
         """At least a byte; 0 at the end."""
+        if self._unwaited > UNWAITED:
+            self._pass_on()
         while True:
             try:
-                return self._raw.recv_into(buffer, size)
+                count = self._raw.recv_into(buffer, size)
+                self._unwaited += count
+                return count
             except BlockingIOError:
                 self._wait(READ)
+
+    def _pass_on(self) -> None:
+        """Lets other greenlets run, while everything is there at once."""
+        self._unwaited = 0
+        try:
+            pass_on()
+        except BaseException as error:
+            self.interruption = error
+            raise
 
     def recv(self, size: int) -> bytes:
         """Up to so many bytes; none at the end."""

@@ -143,13 +143,16 @@ class Client:
         unless this says so.
         """
         method = check_method(method)
-        text = join(self.base_url, url)
-        if params:
-            text = with_params(text, params)
-        target = parse(text)
         body = None
-        if content is not None or data is not None or files is not None or json is not NOTHING:
-            body = make_body(content, data, files, json)
+        try:
+            text = join(self.base_url, url)
+            if params:
+                text = with_params(text, params)
+            target = parse(text)
+            if content is not None or data is not None or files is not None or json is not NOTHING:
+                body = make_body(content, data, files, json)
+        except UnicodeEncodeError as error:
+            raise InvalidRequest(f"{error.object[error.start]!r} in what is asked cannot be sent as UTF-8") from None
         timeouts = self.timeouts if timeout is None else _timeouts(timeout, self.timeouts)
         call = Call(
             method, target, body, check_fields(headers) if headers else [], timeouts, stream,

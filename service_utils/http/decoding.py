@@ -28,6 +28,8 @@ __all__ = ["ACCEPTED", "decode"]
 
 STEP = 65536  # bytes
 MAX_CODINGS = 3  # applied one after the other
+MAX_EMPTY = 100  # members of gzip, or frames of zstd, one after the other, that hold nothing
+MAX_SILENT = 32 << 20  # bytes that make nothing
 MAX_WINDOW = 23  # of zstd: 8 MiB, RFC 9659
 
 Chunks = Iterator[bytes]
@@ -36,13 +38,16 @@ Chunks = Iterator[bytes]
 def _inflate(chunks: Chunks, bits: int) -> Chunks:
     inflater = zlib.decompressobj(bits)
     begun = False
+    empty = 0
     for data in chunks:
         while True:
             out = inflater.decompress(data, STEP)
             begun = begun or bool(data)
             if out:
+                empty = 0
                 yield out
             if inflater.eof:
+                empty = _one_more(empty)
                 data = inflater.unused_data
                 if not data:
                     begun = False
@@ -55,6 +60,13 @@ def _inflate(chunks: Chunks, bits: int) -> Chunks:
                     break
     if begun:
         raise zlib.error("it ends too early")
+
+
+def _one_more(empty: int) -> int:
+    """Each costs much more than its few bytes."""
+    if empty >= MAX_EMPTY:
+        raise ProtocolError(f"the body has more than {MAX_EMPTY} empty parts, one after the other")
+    return empty + 1
 
 
 def _gzip(chunks: Chunks) -> Chunks:
@@ -82,15 +94,17 @@ def _zstd(chunks: Chunks) -> Chunks:
     def new() -> Any:
         return zstd.ZstdDecompressor(options={zstd.DecompressionParameter.window_log_max: MAX_WINDOW})
 
-    decompressor, begun = new(), False
+    decompressor, begun, empty = new(), False, 0
     for data in chunks:
         while data or not decompressor.needs_input:
             out = decompressor.decompress(data, STEP)
             begun = True
             data = b""
             if out:
+                empty = 0
                 yield out
             if decompressor.eof:
+                empty = _one_more(empty)
                 data, decompressor, begun = decompressor.unused_data, new(), False
                 if not data:
                     break
@@ -126,16 +140,29 @@ def decode(chunks: Chunks, codings: str) -> Chunks:
     names = [name for part in codings.lower().split(",") if (name := part.strip()) and name != "identity"]
     if len(names) > MAX_CODINGS:
         raise ProtocolError(f"the body is encoded {len(names)} times: {codings[:100]!r}")
+    silent = 0
+
+    def counted(chunks: Chunks) -> Chunks:
+        nonlocal silent
+        for data in chunks:
+            silent += len(data)
+            if silent > MAX_SILENT:
+                raise ProtocolError(f"{silent} bytes of the body, and nothing comes out of them")
+            yield data
+
+    def checked(chunks: Chunks) -> Chunks:
+        nonlocal silent
+        try:
+            for data in chunks:
+                silent = 0
+                yield data
+        except _ERRORS as error:
+            raise ProtocolError(f"the body is not what Content-Encoding says ({codings[:100]}): {error}") from error
+
+    chunks = counted(chunks)
     for name in reversed(names):
         decoder = _DECODERS.get(name)
         if decoder is None:
             raise ProtocolError(f"the body is encoded as {name[:100]!r}, which was not asked for")
         chunks = decoder(chunks)
-    return _checked(chunks, codings)
-
-
-def _checked(chunks: Chunks, codings: str) -> Chunks:
-    try:
-        yield from chunks
-    except _ERRORS as error:
-        raise ProtocolError(f"the body is not what Content-Encoding says ({codings[:100]}): {error}") from error
+    return checked(chunks)

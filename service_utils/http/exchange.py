@@ -12,6 +12,7 @@ from service_utils.http.origins import Origin
 from service_utils.http.request import LIMITED_PART, Call, Usual
 from service_utils.http.response import Response
 from service_utils.http.transport import EarlyAnswer
+from service_utils.turns import Turns
 
 __all__ = ["Limits", "exchange"]
 
@@ -78,7 +79,9 @@ def _send(connection: Connection, call: Call, head: bytes) -> None:
 def _send_body(connection: Connection, call: Call, body: Body) -> None:
     stream, pause = connection.stream, call.timeouts.read
     left = body.length
+    turns = Turns()
     for piece in body.pieces():
+        turns.take()
         if not piece:
             continue
         stream.deadline = min(monotonic() + pause, call.deadline)

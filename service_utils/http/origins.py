@@ -26,7 +26,7 @@ from service_utils.http.policy import Breaker, BreakerPolicy
 from service_utils.http.transport import PlainStream, SecureStream
 from service_utils.http.urls import Url
 from service_utils.names import Resolver
-from service_utils.pool import Connector, Pool
+from service_utils.pool import Connector, Pool, PoolClosed
 from service_utils.pool.native import native_lock
 from service_utils.sockets import client_context
 
@@ -36,8 +36,12 @@ MAX_ORIGINS = 1000  # of which a client remembers something
 
 
 def basic(user: str, password: str) -> str:
-    """RFC 7617."""
-    return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode("ascii")
+    """RFC 7617. InvalidRequest."""
+    try:
+        pair = f"{user}:{password}".encode()
+    except UnicodeEncodeError:  # its text has the password in it
+        raise InvalidRequest("user or password have characters that cannot be sent as UTF-8") from None
+    return "Basic " + base64.b64encode(pair).decode("ascii")
 
 
 class Tls:
@@ -185,6 +189,9 @@ class Origins:
             fresh = self._make(url, certified)
             dropped: list[Origin] = []
             with self._lock:
+                if self.closed:
+                    fresh.pool.close()
+                    raise PoolClosed(f"{fresh.pool.name}: the client is closed")
                 origin = self._known.setdefault(key, fresh)
                 if len(self._known) > MAX_ORIGINS:
                     for old, other in list(self._known.items()):
@@ -201,5 +208,6 @@ class Origins:
         return iter(list(self._known.values()))
 
     def close(self, timeout: float) -> bool:
-        self.closed = True
+        with self._lock:
+            self.closed = True
         return sum(not origin.pool.close(timeout) for origin in self) == 0

@@ -9,7 +9,9 @@
 
 from __future__ import annotations
 
+import os
 import random
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from time import monotonic
@@ -93,6 +95,7 @@ class Breaker:
         self._name = name
         self._clock = clock
         self._lock = native_lock()
+        _breakers.add(self)
         self._good = self._bad = 0
         self._until = 0.0  # end of the window
         self._closed = True  # requests may pass
@@ -148,3 +151,16 @@ class Breaker:
         if trial:
             with self._lock:
                 self._trial = False
+
+
+_breakers: weakref.WeakSet[Breaker] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    """In the child, in which nobody holds a lock, nor is the request that tries."""
+    for one in list(_breakers):
+        one._lock = native_lock()
+        one._trial = False
+
+
+os.register_at_fork(after_in_child=_after_fork)

@@ -96,6 +96,8 @@ def auth_value(auth: Any) -> str:
         user, password = auth
     except (TypeError, ValueError):
         raise InvalidRequest("auth= takes (user, password) or a bearer token") from None
+    if not (isinstance(user, str) and isinstance(password, str)):
+        raise InvalidRequest("auth=: user and password must be str")
     if ":" in user:
         raise InvalidRequest("auth=: a user's name with a colon cannot be sent (RFC 7617)")
     return basic(user, password)

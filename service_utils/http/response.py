@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from io import BytesIO
 from time import monotonic
 from types import TracebackType
 from typing import Any, Self, TypeVar, overload
@@ -23,6 +24,7 @@ from service_utils.http.errors import (
     TimedOut,
 )
 from service_utils.pool import Lease
+from service_utils.turns import Turns
 
 __all__ = ["Response"]
 
@@ -117,7 +119,10 @@ class Response:
                     self._content = content
                     self.close()
                     return content
-            self._content = b"".join(self._begin(self._limit))
+            whole = BytesIO()  # grows bit by bit, where joining much at the end keeps everybody waiting
+            for piece in self._begin(self._limit):
+                whole.write(piece)
+            self._content = whole.getvalue()
         return self._content
 
     @property
@@ -175,7 +180,8 @@ class Response:
 
     def _iterate(self, limit: int | None) -> Iterator[bytes]:
         coding = self._coding()
-        pieces = self._raw()
+        turns = Turns()
+        pieces = self._raw(turns)
         if coding:
             pieces = decode(pieces, coding)
         size = 0
@@ -185,18 +191,20 @@ class Response:
                 if limit is not None and size > limit:
                     raise BodyTooLarge(f"the body is longer than max_size={limit} bytes")
                 yield piece
+                turns.take()
         except HttpClientError as error:
             raise self._named(error) from error.__cause__
         finally:
             self.close()
 
-    def _raw(self) -> Iterator[bytes]:
+    def _raw(self, turns: Turns) -> Iterator[bytes]:
         connection = self._connection
         if connection is None:
             raise ConnectionLost("the body was not read before the response was closed")
         try:
             while piece := connection.read_chunk(self._pause, self._deadline):
                 yield piece
+                turns.take()
                 if self._connection is not connection:  # it may be somebody else's by now
                     raise ConnectionLost("the response was closed while its body was being read")
         except DeadlineExceeded:

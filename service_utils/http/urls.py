@@ -86,7 +86,10 @@ def parse(text: str) -> Url:
 
 def join(base: str, reference: str) -> str:
     """RFC 3986 section 5.3."""
-    return urljoin(base, reference) if base else reference
+    try:
+        return urljoin(base, reference) if base else reference
+    except ValueError:  # brackets that hold no address
+        raise InvalidRequest(f"URL {_shown(reference)!r}: the host is none") from None
 
 
 def with_params(url: str, params: Params) -> str:

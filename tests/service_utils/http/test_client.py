@@ -403,7 +403,9 @@ def test_one_client_for_all_kinds_of_callers(serve: Serve, make: Make) -> None:
      {"headers": {"X": "a\r\nY: b"}}, {"headers": {"X\r\nY": "a"}}, {"headers": {"X": "a\0"}}, {"headers": {"X": "€"}},
      {"headers": {"Transfer-Encoding": "chunked"}}, {"headers": {"Content-Length": "5"}}, {"headers": {"X": 5}},
      {"headers": {"X:": "a"}}, {"method": "GET / HTTP/1.1\r\nX:"}, {"method": "CONNECT"}, {"auth": "a\r\nX: y"},
-     {"auth": ("a:b", "c")}],
+     {"auth": ("a:b", "c")}, {"auth": ("a", None)}, {"auth": ("a", "\ud800")}, {"url": "/\ud800"}, {"url": "http://[::1"},
+     {"url": "http://u\ud800@h/"}, {"params": {"a": "\ud800"}}, {"data": {"a": "\ud800"}}, {"content": "\ud800"},
+     {"files": {"a": http.File(b"x", name="\ud800")}}, {"headers": {"X": "\ud800"}}],
 )  # fmt: skip
 def test_injection_is_refused(serve: Serve, make: Make, wrong: dict[str, Any]) -> None:
     peer = serve(echo)

@@ -21,7 +21,7 @@ from peers import Peer, Seen, Visit, answer, redirect
 
 from service_utils import http
 from service_utils.names import SystemLookup
-from service_utils.pool import PoolExhausted
+from service_utils.pool import PoolClosed, PoolExhausted
 
 Serve = Callable[..., Peer]
 Make = Callable[..., http.Client]
@@ -386,6 +386,37 @@ def test_circuit_breaker(serve: Serve, make: Make) -> None:
             client.get("http://127.0.0.1:1/")
     with pytest.raises(http.CircuitOpen):
         client.get("http://127.0.0.1:1/")
+
+
+def test_a_child_does_not_wait_for_who_tries_in_the_parent(serve: Serve, make: Make) -> None:
+    """Neither for the request that tries whether an origin is well again, nor for a thread that holds a lock."""
+    peer = serve(lambda seen: answer(b"fine"))
+    client = make(peer.url, breaker=http.BreakerPolicy(failures=3, pause=1000))
+    assert client.get("/").ok
+    breaker = next(iter(client._origins)).breaker
+    for _ in range(3):
+        breaker.failure(False)
+    breaker._open_until = 0.0
+    assert breaker.enter(), "a request of the parent tries"
+
+    def child() -> None:
+        assert client.get("/child").ok
+        assert client.circuits() == {peer.url: "closed"}
+
+    with breaker._lock:
+        assert ended_well(in_child(child))
+    breaker.cancelled(True)
+
+
+def test_a_closed_client_makes_no_connection(serve: Serve, make: Make) -> None:
+    one, other = serve(lambda seen: answer(b"fine")), serve(lambda seen: answer(b"fine"))
+    client = make()
+    assert client.get(one.url).ok
+    client.close()
+    for url in (one.url, other.url):
+        with pytest.raises(PoolClosed):
+            client.get(url)
+    assert (one.connections, other.connections) == (1, 0)
 
 
 def test_the_pool_is_exhausted(serve: Serve, make: Make) -> None:
