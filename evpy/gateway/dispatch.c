@@ -152,6 +152,7 @@ static bool has_requests(const ev_thread_slot *th)
 typedef struct {
     uint32_t idle, sleeping;  /* threads: asleep without requests of their own; all that are asleep */
     uint32_t burning, coming; /* awake, but for long in Python; awake otherwise */
+    uint32_t free;            /* idle, or coming without requests of its own */
 } ev_crew;
 
 static ev_crew crew_of(ev_engine *e, ev_worker_slot *slot)
@@ -167,8 +168,10 @@ static ev_crew crew_of(ev_engine *e, ev_worker_slot *slot)
             crew.burning++;
         } else {
             crew.coming++;
+            crew.free += !has_requests(th);
         }
     }
+    crew.free += crew.idle;
     return crew;
 }
 
@@ -184,8 +187,15 @@ static unsigned readiness(ev_crew crew, uint32_t owed)
     return crew.idle ? IDLE : WAITING;
 }
 
+/* For a costly request it matters more that nothing waits in the thread that takes it. */
+static unsigned readiness_for_costly(ev_crew crew, uint32_t owed)
+{
+    if (crew.burning) return readiness(crew, owed);
+    return !crew.free ? AWAKE : crew.coming || owed ? WAITING : IDLE;
+}
+
 /* The worker to get the next request, or -1. */
-static int pick(ev_engine *e)
+static int pick(ev_engine *e, bool costly)
 {
     int best = -1;
     uint64_t best_score = UINT64_MAX;
@@ -198,7 +208,9 @@ static int pick(ev_engine *e)
         uint32_t threads = atomic_load_explicit(&slot->threads, memory_order_relaxed);
         if (active + waiting >= e->hdr->concurrency * (threads ? threads : 1)) continue;
         uint64_t score = active + waiting;
-        score += (uint64_t)readiness(crew_of(e, slot), e->workers[w].pend_wake) << 32;
+        ev_crew crew = crew_of(e, slot);
+        uint32_t owed = e->workers[w].pend_wake;
+        score += (uint64_t)(costly ? readiness_for_costly(crew, owed) : readiness(crew, owed)) << 32;
         if (score < best_score) {
             best_score = score;
             best = (int)w;
@@ -212,7 +224,7 @@ void ev_dispatch(ev_engine *e)
     uint32_t i;
     bool core = true;
     while (ev_queue_next(e, &core, &i)) {
-        int w = pick(e);
+        int w = pick(e, ev_slab_at(e->seg, i)->cost != 0);
         if (w < 0) break;
         ev_queue_take(e, i);
         ev_slab *s = ev_slab_at(e->seg, i);

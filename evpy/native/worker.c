@@ -29,7 +29,7 @@ static bool claim(ev_sched *s, uint64_t msg)
     return efio_slab_claim(&ev_slab_at(s->seg, i)->cookie, gen, ev_owner(s->w, s->t));
 }
 
-static bool is_offered(ev_sched *s, uint64_t msg)
+static bool is_offered(const ev_sched *s, uint64_t msg)
 {
     uint32_t i = ev_msg_slab(msg);
     return ev_msg_type(msg) == EV_MSG_REQUEST && i < s->seg->hdr->slabs * s->seg->hdr->io_threads &&
@@ -71,6 +71,35 @@ static bool leaves(const ev_sched *s, uint32_t w, uint32_t io)
            is_another_idle(s);
 }
 
+/* A thread of the same process that has nothing to do; it gets the interpreter when this thread sleeps. */
+static ev_thread_slot *idle_sibling(const ev_sched *s)
+{
+    for (uint32_t t = 0; t < s->seg->hdr->threads; t++) {
+        ev_thread_slot *th = &s->slot->thread[t];
+        if (t != s->t && atomic_load_explicit(&th->state, memory_order_relaxed) == EV_THREAD_RUNNING &&
+            !atomic_load_explicit(&th->active, memory_order_relaxed))
+            return th;
+    }
+    return NULL;
+}
+
+/* Whether the next one in this ring is costly and left to another thread, which is woken for it, since requests of this
+ * thread wait for something. Not when it has been there for too long. */
+static bool is_for_another(const ev_sched *s, uint32_t io)
+{
+    efio_ring *r = ev_req_ring(s->seg, s->w, io);
+    uint64_t msg;
+    if (!atomic_load_explicit(&s->thread->active, memory_order_relaxed)) return false;
+    if (atomic_load_explicit(&s->slot->stalled, memory_order_relaxed) & 1u << io) return false;
+    if (!efio_ring_peek(r, atomic_load_explicit(&r->head, memory_order_relaxed), &msg) || !is_offered(s, msg))
+        return false;
+    if (!ev_slab_at(s->seg, ev_msg_slab(msg))->cost) return false;
+    ev_thread_slot *other = idle_sibling(s);
+    if (!other) return false;
+    efio_wake_notify(&other->wake);
+    return true;
+}
+
 /* Claims what lies in the ring of another worker, or only looks whether there is something. */
 static bool steal(ev_sched *s, uint64_t *msg, bool look)
 {
@@ -108,7 +137,7 @@ bool ev_sched_take(ev_sched *s, uint64_t *msg)
     uint32_t ios = s->seg->hdr->io_threads;
     for (uint32_t k = 0; k < ios; k++) {
         uint32_t io = (s->io_turn + k) % ios;
-        while (efio_ring_pop(ev_req_ring(s->seg, s->w, io), msg))
+        while (!is_for_another(s, io) && efio_ring_pop(ev_req_ring(s->seg, s->w, io), msg))
             if (claim(s, *msg)) { /* else: recalled or stolen */
                 s->io_turn = io + 1;
                 claimed(s);
@@ -128,7 +157,8 @@ bool ev_sched_notified(ev_sched *s, uint64_t *msg)
 bool ev_sched_has_work(ev_sched *s)
 {
     for (uint32_t io = 0; io < s->seg->hdr->io_threads; io++)
-        if (efio_ring_ready(ev_req_ring(s->seg, s->w, io)) || efio_ring_ready(ev_ctl_ring(s->seg, s->w, io, s->t)))
+        if (efio_ring_ready(ev_ctl_ring(s->seg, s->w, io, s->t)) ||
+            (efio_ring_ready(ev_req_ring(s->seg, s->w, io)) && !is_for_another(s, io)))
             return true;
     uint64_t msg;
     return may_steal(s) && steal(s, &msg, true);

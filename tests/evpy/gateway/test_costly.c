@@ -300,6 +300,90 @@ static void test_the_gateway_dies(void)
     end_rig(&r, __func__);
 }
 
+/* Worker 0 has a second thread, which sleeps and has nothing to do; the first one has a request that waits. */
+static ev_sched second_thread(rig *r)
+{
+    ev_sched second;
+    ev_sched_init(&second, &r->seg, 0, 1);
+    atomic_store(&second.thread->state, EV_THREAD_RUNNING);
+    atomic_store(&second.slot->threads, 2);
+    efio_wake_prepare(&second.thread->wake);
+    atomic_store(&r->worker[0].thread->active, 1);
+    return second;
+}
+
+static void test_whose_own_wait_leaves_it_to_an_idle_thread(void)
+{
+    rig r;
+    uint64_t m;
+    open_with(&r, 1, 16, 8);
+    ev_set_worker_state(&r.seg, 1, EV_WORKER_DRAINING);
+    ev_sched second = second_thread(&r);
+    r.e->stall_ns = UINT64_MAX;
+    int c = ask(&r, SLOW);
+    efio_wake_prepare(&second.thread->wake);
+    CHECK(offered(&r) == 1 && !rig_take(&r, 0, &m), "left alone");
+    CHECK(!efio_wake_is_sleeping(&second.thread->wake), "the other one is woken");
+    efio_wake_prepare(&second.thread->wake);
+    CHECK(!ev_sched_has_work(&r.worker[0]), "nothing to stay awake for");
+    CHECK(!efio_wake_is_sleeping(&second.thread->wake), "woken here, too");
+    CHECK(ev_sched_take(&second, &m) && is_slow(&r, m), "taken by it");
+    r.worker[0] = second;
+    rig_answer(&r, 0, m, "served");
+    CHECK(rig_got(&r, c, "served"), "answered");
+    close(c);
+    end_rig(&r, __func__);
+}
+
+static void test_when_it_takes_it_nevertheless(void)
+{
+    for (int what = 0; what < 4; what++) {
+        rig r;
+        uint64_t m;
+        open_with(&r, 1, 16, 8);
+        ev_set_worker_state(&r.seg, 1, EV_WORKER_DRAINING);
+        ev_sched second = second_thread(&r);
+        r.e->stall_ns = UINT64_MAX;
+        int c = ask(&r, what ? SLOW : FAST);                                  /* no reason to leave a fast one */
+        if (what == 1) atomic_store(&second.thread->active, 1);               /* in no better case */
+        if (what == 2) atomic_store(&second.thread->state, EV_THREAD_UNUSED); /* not there */
+        if (what == 3) atomic_store(&second.slot->stalled, 1);                /* has not come */
+        CHECK(ev_sched_has_work(&r.worker[0]) && rig_take(&r, 0, &m), "taken (%d)", what);
+        rig_answer(&r, 0, m, "served");
+        CHECK(rig_got(&r, c, "served"), "answered");
+        close(c);
+        end_rig(&r, __func__);
+    }
+}
+
+static void test_it_goes_where_nothing_waits(void)
+{
+    rig r;
+    uint64_t m;
+    open_with(&r, 1, 16, 8);
+    ev_thread_slot *th = r.worker[0].thread;
+    atomic_store(&th->active, 1);
+    efio_wake_prepare(&th->wake); /* asleep, with a request; the other worker has more, but a thread without, awake */
+    ev_thread_slot *busy = &ev_worker_at(&r.seg, 1)->thread[1];
+    atomic_store(&busy->state, EV_THREAD_RUNNING);
+    atomic_store(&busy->active, 3);
+    efio_wake_prepare(&busy->wake);
+    int c = ask(&r, SLOW);
+    CHECK(efio_ring_size(ev_req_ring(&r.seg, 1, 0)) == 1, "to the other one");
+    int d = ask(&r, FAST);
+    CHECK(efio_ring_size(ev_req_ring(&r.seg, 0, 0)) == 1, "unlike a fast one");
+    MUST(rig_take(&r, 1, &m) && is_slow(&r, m));
+    rig_answer(&r, 1, m, "served");
+    CHECK(rig_got(&r, c, "served"), "answered");
+    MUST(rig_take_more(&r, 0, &m));
+    rig_answer(&r, 0, m, "served");
+    CHECK(rig_got(&r, d, "served"), "answered");
+    close(c);
+    close(d);
+    atomic_store(&busy->active, 0);
+    end_rig(&r, __func__);
+}
+
 static void test_switched_off(void)
 {
     rig r;
@@ -326,6 +410,9 @@ int main(void)
     test_a_full_queue_of_them_leaves_the_others_room();
     test_its_worker_dies();
     test_the_gateway_dies();
+    test_whose_own_wait_leaves_it_to_an_idle_thread();
+    test_when_it_takes_it_nevertheless();
+    test_it_goes_where_nothing_waits();
     test_switched_off();
     return failures > 0;
 }
