@@ -21,7 +21,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from queue import Empty
 
-from efio import AtomicInt, Queue
+from efio import AtomicInt, Queue, run_blocking
 from service_utils.pool.native import native_lock, start_thread
 
 __all__ = ["Sink", "SinkStatistics"]
@@ -122,7 +122,7 @@ class Sink(ABC):
             self._shut()
         else:
             self._queue.put_nowait(None)
-            done = self._ended.acquire(True, timeout)
+            done = run_blocking(self._ended.acquire, True, timeout)  # other greenlets go on
         self._closed = True
         return done
 

@@ -99,6 +99,17 @@ def test_closing_gives_up(logged: Any) -> None:
     gate._ended.release()
 
 
+def test_greenlets_go_on_while_one_closes(logged: Any) -> None:
+    """One of them lets the writer go on."""
+    gate = Gate()
+    logged(gate).info("stuck")
+    assert gate.entered.wait(20)
+    closing = gevent.spawn(gate.close, 15)
+    gevent.spawn_later(0, gate.open.set)
+    assert closing.get()
+    assert gate.lines
+
+
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_fork(tmp_path: Path, logged: Any) -> None:
     log = logged(FileSink(tmp_path / "log", "text"))
