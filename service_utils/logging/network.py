@@ -8,6 +8,7 @@ from __future__ import annotations
 import _socket
 import logging
 import os
+import re
 import socket as names
 import ssl
 import sys
@@ -34,7 +35,8 @@ class TcpSink(Sink):
 
     While the collector cannot be reached, lines wait; when ``capacity`` is reached, the oldest are dropped and counted.
     ``tls``: an ``ssl.SSLContext``, or True for the system's authorities. What the kernel had taken when a connection
-    was reset is lost without being counted: plain TCP does not tell. A line that was cut short is sent again.
+    was reset is lost without being counted: plain TCP does not tell. A line that was cut short is sent again, and so
+    are those that were sent together with it (up to 50).
     """
 
     def __init__(
@@ -196,7 +198,7 @@ class SyslogSink(Sink):
         if not self._local and not (host and port.isdigit()):
             raise ValueError(f"address={address!r}: give a path, such as /dev/log, or host:port")
         self._address = address
-        self._program = program or os.path.basename(sys.argv[0] or "python") or "python"
+        self._program = _name(program or os.path.basename(sys.argv[0])) or "python"
         self._facility = FACILITIES[facility]
         self._socket: _socket.socket | None = None
 
@@ -208,7 +210,7 @@ class SyslogSink(Sink):
             head += f"{stamp} {self._program}[{record.process}]: "
         else:
             stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
-            host = names.gethostname() or "-"
+            host = _name(names.gethostname()) or "-"
             head += f"1 {stamp}.{int(record.msecs):03d}Z {host} {self._program} {record.process} - - "
         return head.encode() + line
 
@@ -250,6 +252,11 @@ class SyslogSink(Sink):
         opened, self._socket = self._socket, None
         if opened is not None:
             opened.close()
+
+
+def _name(text: str) -> str:
+    """As a field of the head: visible ASCII without spaces, 48 characters (RFC 5424 section 6.2.5)."""
+    return re.sub(r"[^!-~]", "_", text)[:48]
 
 
 def _connected(host: str, port: int, kind: int = _socket.SOCK_STREAM) -> _socket.socket:

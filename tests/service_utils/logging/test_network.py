@@ -160,10 +160,10 @@ def test_syslog_elsewhere(logged: Any) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
         server.settimeout(20)
         server.bind(("127.0.0.1", 0))
-        sink = SyslogSink(f"127.0.0.1:{server.getsockname()[1]}", "json", program="shop")
+        sink = SyslogSink(f"127.0.0.1:{server.getsockname()[1]}", "json", program="my shöp\n<0>1")
         logged(sink).warning("hm")
         head, _, body = server.recv(70_000).partition(b" - - ")
-    assert re.fullmatch(rb"<12>1 [\dT:.-]+Z \S+ shop \d+", head)
+    assert re.fullmatch(rb"<12>1 [\dT:.-]+Z \S+ my_sh_p_<0>1 \d+", head)
     assert json.loads(body)["message"] == "hm"
     assert sink.close(20)
     for bad in ({"address": "somewhere"}, {"address": "host:x"}, {"facility": "kitchen"}):
