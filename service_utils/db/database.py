@@ -196,7 +196,15 @@ class Database(PooledClient[Session], Queries):
             return
         # In a transaction of its own, which is nobody's surroundings: what is done between two rows is done elsewhere.
         with Transaction(self, Options(read_only=True), None, ambient=False) as tx:
-            yield from tx._stream(text, values, batch)
+            pieces = tx._stream(text, values, batch)
+            try:
+                for piece in pieces:  # noqa: UP028 - "yield from" would close them before it tells us
+                    yield piece
+            except GeneratorExit:
+                tx._usable().stop_reading()
+                raise
+            finally:
+                pieces.close()  # type: ignore[attr-defined]  # a generator; SQLite's before its connection
 
     def _give_back(self, lease: Lease[Session], error: BaseException | None) -> None:
         if isinstance(error, ReadOnlyViolation):

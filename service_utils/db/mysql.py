@@ -12,6 +12,7 @@ import contextlib
 import math
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 import pymysql
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MysqlSession"]
 
+DRAINING = 0.1  # seconds for reading what is left of a stream that was left early
 GRACE = 5.0  # seconds that the server gets beyond the time after which it should have given up by itself
 IN_TRANSACTION = 1  # SERVER_STATUS_IN_TRANS
 
@@ -48,6 +50,7 @@ class MysqlSession(Session):
         self._busy = False
         self._interrupted = False
         self._streaming = False
+        self._cut_off = False
         self._changed = False
         self._altered = False  # something was set that outlives the transaction
         self._set_timeouts(self.settings.statement_timeout, self.settings.lock_timeout)
@@ -77,6 +80,8 @@ class MysqlSession(Session):
     @contextlib.contextmanager
     def _exchange(self) -> Iterator[None]:
         """An exchange with the server. If it is not left by its own errors, nobody knows where the protocol stands."""
+        if self._cut_off:
+            raise error_for("08006", "the connection was ended: a stream was left early, and its rest is long", "mysql")
         if self._streaming:
             raise ConcurrentUse(
                 "a stream is open on this connection, and MySQL can do nothing else meanwhile: read it to its end first"
@@ -146,9 +151,20 @@ class MysqlSession(Session):
                 yield Result(columns, list(rows), len(rows))
         finally:
             self._streaming = False
-            if not self._busy:
-                with self._exchange():  # reads what is left: the server cannot be told to stop sending
-                    cursor.close()
+            if not self._busy and not self._cut_off:
+                # The server cannot be told to stop sending: what is left is read, or the connection is ended.
+                deadline = monotonic() + DRAINING
+                with self._exchange():
+                    while cursor.fetchmany(batch) and monotonic() < deadline:
+                        pass
+                if cursor._result.unbuffered_active:
+                    self.stop_reading()
+            if self._cut_off:  # otherwise the driver would read on, in destructors
+                cursor.connection, cursor._result.unbuffered_active = None, False
+
+    def stop_reading(self) -> None:
+        self._cut_off = self._interrupted = True
+        self.connection._force_close()
 
     # --- transactions
 

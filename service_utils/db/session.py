@@ -83,6 +83,9 @@ class Session(ABC):
     def stream(self, text: str, values: Sequence[Any], batch: int) -> Iterator[Result]:
         """The answer in pieces of ``batch`` rows. Within a transaction."""
 
+    def stop_reading(self) -> None:  # noqa: B027 - most engines have nothing to do
+        """Before a stream is closed early: neither its rest nor the connection is of interest any more."""
+
     @abstractmethod
     def begin(self, options: Options) -> None:
         """At the latest with the next statement."""

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import gevent
+import gevent.event
 import pytest
 from flows import PATIENCE, in_thread, until
 
@@ -21,6 +22,7 @@ from service_utils.db.errors import (
     AuthenticationFailed,
     CannotConnect,
     ConcurrentUse,
+    ConnectionLost,
     DataError,
     DeadlockDetected,
     LockTimeout,
@@ -172,6 +174,50 @@ def test_nothing_else_can_be_done_while_a_stream_is_open(db: Database) -> None:
         rows.close()  # type: ignore[attr-defined]
         assert tx.value("select 1") == 1
     assert db.statistics().discarded == 0
+
+
+ENDLESS = "select a.seq from seq_1_to_100000 a, seq_1_to_100000 b"
+
+
+def leave_early(db: Any, how: Any, begun: gevent.event.Event) -> None:
+    for _ in db.stream(ENDLESS):
+        begun.set()
+        if how is None:
+            break
+        if how is gevent.sleep:
+            gevent.sleep(PATIENCE)
+        raise how
+
+
+@pytest.mark.parametrize("how", [None, ValueError, DeadlineExceeded, gevent.Timeout, gevent.sleep])
+@pytest.mark.parametrize("in_transaction", [False, True])
+def test_who_leaves_a_stream_early_does_not_wait_for_its_end(db: Database, how: Any, in_transaction: bool) -> None:
+    """MySQL sends all of it, for hours: only the end of the connection stops it."""
+
+    begun = gevent.event.Event()
+
+    def read() -> None:
+        with contextlib.suppress(ValueError, DeadlineExceeded, gevent.Timeout):
+            if not in_transaction:
+                leave_early(db, how, begun)
+                return
+            with db.transaction() as tx:
+                leave_early(tx, how, begun)
+                with pytest.raises(ConnectionLost, match="a stream was left early"):
+                    tx.query("select 1")
+                raise ValueError
+
+    reading = gevent.spawn(read)
+    assert begun.wait(PATIENCE)
+    if how is not gevent.sleep:
+        reading.join(PATIENCE)
+        assert reading.dead
+    reading.kill(timeout=PATIENCE)
+    assert reading.dead
+    assert db.statistics().held == 0
+    assert db.statistics().discarded == 1
+    where = "info like 'select a.seq%'"
+    until(lambda: db.value(f"select count(*) from information_schema.processlist where {where}") == 0)
 
 
 def test_who_may_not_enter_and_what_is_not_there(server: Any, url: str) -> None:

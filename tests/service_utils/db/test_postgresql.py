@@ -200,6 +200,14 @@ def test_prepared_statements_follow_what_changes_and_are_not_too_many(url: str) 
         assert db.statistics().discarded == 0
 
 
+def test_lists_of_every_length_do_not_fill_the_memory(db: Database) -> None:
+    for length in (3, 3, 3, 2000, 2000, 2000, 2001):
+        assert db.value("select 7 in :numbers", numbers=list(range(length))) is (length > 7)
+    with db.pool.acquire() as session:
+        assert [len(types) for _, types in session._prepared] == [3]  # type: ignore[attr-defined]
+        assert max(len(types) for _, types in session._seen) == 3  # type: ignore[attr-defined]
+
+
 def test_pipelines_of_any_size(db: Database) -> None:
     """More than fits into the buffers of either side, in either direction; all or nothing."""
     db.execute("create table item (a int, b text)")
