@@ -4,7 +4,7 @@
  *
  * This is centralised first-come-first-served scheduling with short requests let past the long ones that find all
  * their cores taken, by costs that are learnt per kind of request, as in Persephone (Demoulin et al., "When Idling is
- * Ideal", SOSP 2021, section 4); but without cores set apart, so that costly requests alone may use them all. */
+ * Ideal", SOSP 2021); but without cores set apart, so that costly requests alone may use them all. */
 #include <stdlib.h>
 
 #include "engine.h"
