@@ -140,7 +140,11 @@ def _report(request: RequestMixin, error: BaseException) -> None:
     if isinstance(error, HTTPError):
         if error.status >= 500 or broken:
             cause = error.__cause__
-            log.error("%s%s", line, error, exc_info=_exc_info(cause) if cause else None)
+            # Of a library's own, such as PoolExhausted, thousands come while a database is down: no matter where.
+            if error.status == 503 and type(error) is not HTTPError:
+                log.error("%s%s%s", line, error, f" ({_summary(cause)})" if cause else "")
+            else:
+                log.error("%s%s", line, error, exc_info=_exc_info(cause) if cause else None)
     elif isinstance(error, DeadlineExceeded):
         log.warning("%s%s", line, error, exc_info=_exc_info(error))
     elif isinstance(error, ImpossibleResult):

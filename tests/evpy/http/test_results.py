@@ -213,6 +213,18 @@ def test_server_side_http_errors_are_logged(fake, caplog) -> None:
     assert "in boom" in caplog.text
 
 
+def test_a_library_that_is_busy_needs_no_traceback(fake, caplog) -> None:
+    class Busy(HTTPError):
+        pass
+
+    error = Busy(503, "later")
+    error.__cause__ = boom()
+    assert failed(fake, error).status == 503
+    (record,) = caplog.records
+    assert record.exc_info is None
+    assert record.getMessage().endswith("GET /a?b=1: 503 later (KeyError: 'inside')")
+
+
 def test_a_deadline_is_504_and_the_log_says_where(fake, caplog) -> None:
     r = failed(fake, DeadlineExceeded())
     assert (r.status, r.answer.splitlines()[0]) == (504, b"504 Gateway Timeout: the request took too long")
