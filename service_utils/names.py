@@ -24,7 +24,7 @@ from typing import Any, Protocol
 from efio import Waiter
 from service_utils.pool.native import native_lock, start_thread
 
-__all__ = ["Address", "Done", "Lookup", "Resolver", "SystemLookup", "interleave"]
+__all__ = ["Address", "Done", "Lookup", "Resolver", "SystemLookup", "interleave", "usual"]
 
 Address = tuple[int, Any]  #: family and socket address
 Done = Callable[
@@ -218,3 +218,5 @@ def _after_fork() -> None:
 
 
 os.register_at_fork(after_in_child=_after_fork)
+
+usual = Resolver()  #: of all clients that are not told otherwise

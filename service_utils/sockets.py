@@ -16,7 +16,7 @@ from time import monotonic
 from typing import Any
 
 from service_utils.dialing import dial
-from service_utils.names import Address, Resolver, SystemLookup
+from service_utils.names import Address, usual
 from service_utils.turns import pass_on
 from service_utils.waiting import READ, WRITE, Waits
 
@@ -26,12 +26,9 @@ CHUNK = 65536  # bytes
 UNWAITED = 1 << 18  # bytes that are received without waiting before others have their turn
 
 
-_resolver = Resolver(SystemLookup())
-
-
 def resolve(host: str, port: int, timeout: float) -> list[Address]:
     """Families and addresses for a host, within ``timeout`` seconds, without blocking a hub. OSError, TimeoutError."""
-    return _resolver.resolve(host, port, timeout)
+    return usual.resolve(host, port, timeout)
 
 
 def connect(host: str, port: int, timeout: float) -> Stream:

@@ -37,14 +37,13 @@ from service_utils.http.request import (
 )
 from service_utils.http.response import Response
 from service_utils.http.urls import Params, Url, join, parse, with_params
-from service_utils.names import Resolver
+from service_utils.names import Resolver, usual
 from service_utils.pool import PoolStatistics
 
 __all__ = ["Client"]
 
 USER_AGENT = "evpy"
 MAX_SIZE = 64 << 20  # bytes
-_resolver = Resolver()
 
 
 class Client:
@@ -102,7 +101,7 @@ class Client:
         self._budget = Budget(retries.budget, retries.reserve) if retries is not None else Budget(0, 0)
         policy = breaker or BreakerPolicy(failures=sys.maxsize)
         settings = {"size": limit, "max_idle": max_idle, "check_after": max_idle, "timeout": None}
-        resolver = resolver or _resolver
+        resolver = resolver or usual
 
         def make(url: Url, certified: bool) -> Origin:
             origin = Origin(url, self._proxy_for(url), self._tls, resolver, certified, policy, settings)

@@ -81,9 +81,12 @@ class PlainStream(Stream):
 class SecureStream(TlsStream):
     """TLS over TCP. The handshake is made at once: ssl.SSLError, OSError, TimeoutError."""
 
+    waits: type[NearWaits] = NearWaits
+    _waits: NearWaits
+
     def __init__(self, plain: PlainStream, context: ssl.SSLContext, server_hostname: str) -> None:
         self.deadline = plain.deadline
-        self._begun = False
+        self._begun = self._asked = False
         super().__init__(plain, context, server_hostname)
         self._buffer = bytearray(CHUNK)
 
@@ -91,13 +94,16 @@ class SecureStream(TlsStream):
         if self._begun:
             self._raw.setsockopt(IPPROTO_TCP, TCP_QUICKACK, 1)
         left = self.deadline - monotonic()
-        if left <= 0 or not self._waits.wait(events, left):
+        asked, self._asked = self._asked and events == READ, False
+        if left <= 0 or not (self._waits.answer(left) if asked else self._waits.wait(events, left)):
             raise TimeoutError
 
     def receive(self, begun: bool = False) -> bytes:
         """As above."""
         self._begun = begun
+        self._asked = not begun
         count = self.recv_into(self._buffer)
+        self._asked = False
         return bytes(memoryview(self._buffer)[:count])
 
     def send(self, data: bytes | memoryview) -> None:

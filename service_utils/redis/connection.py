@@ -74,13 +74,18 @@ class _Plain(_Talk, Stream):
 
 
 class _Tls(_Talk, TlsStream):
+    waits: type[NearWaits] = NearWaits
+    _waits: NearWaits
+
     def __init__(self, plain: _Plain, context: ssl.SSLContext, name: str) -> None:
         self.until = plain.until
+        self._shaken = False
         super().__init__(plain, context, name)
+        self._shaken = True  # hands: those take long
 
     def _await(self, events: int) -> int:
-        ready: int = self._waits.wait(events, self._left())
-        return ready
+        near = events == READ and self._shaken
+        return self._waits.answer(self._left()) if near else self._waits.wait(events, self._left())
 
     def pending(self) -> int:
         return self._tls.pending()

@@ -11,7 +11,7 @@ import gevent
 import pytest
 from flows import PATIENCE, in_thread, until
 
-from service_utils import names
+from service_utils import ares, names, sockets
 from service_utils.names import Resolver
 
 
@@ -37,6 +37,14 @@ def test_many_names_at_a_time_wait_for_their_turn() -> None:
     asking = [gevent.spawn(resolver.resolve, f"{n}.invalid", 80, PATIENCE) for n in range(50)]
     assert [one.get() for one in asking] == [found(f"{n}.invalid", 80) for n in range(50)]
     assert most[0] == names.MAX_LOOKUPS
+
+
+def test_sockets_of_all_clients_share_the_lookups_of_the_http_client(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(names.usual, "_lookup", names.SystemLookup(found))
+    assert sockets.resolve("7.invalid", 80, PATIENCE) == found("7.invalid", 80)
+    del names.usual._known["7.invalid", 80]
+    for lookup in (ares.usual_lookup("/no/such"), Resolver()._lookup):
+        assert lookup is None or isinstance(lookup, ares.AresLookup), "c-ares, unless the system knows more"
 
 
 def test_lookups_that_hang_keep_nobody_longer_than_the_deadline() -> None:

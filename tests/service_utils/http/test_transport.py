@@ -1,4 +1,5 @@
-"""What has come of an answer is acknowledged at once when more of it is waited for, and only then.
+"""What has come of an answer is acknowledged at once when more of it is waited for, and only then; what near servers
+answer is looked for.
 
 The state of the socket (TCP_QUICKACK) says nothing: when its timer for delayed acknowledgements goes off, it is the
 same as after it was asked. So what is asked of the socket is written down.
@@ -10,7 +11,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -19,6 +20,7 @@ import pytest
 from certificates import self_signed, server_context
 from flows import PATIENCE, in_thread, until
 
+from service_utils import near
 from service_utils.dialing import dial
 from service_utils.http.transport import PlainStream, SecureStream
 
@@ -65,6 +67,55 @@ def peer(context: ssl.SSLContext | None) -> Iterator[tuple[int, threading.Event]
         finally:
             go_on.set()
             serving.result(PATIENCE)
+
+
+@pytest.mark.parametrize("tls", [False, True])
+def test_near_answers_are_looked_for(tls: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first piece of each answer, and nothing else: neither the handshake nor the rest."""
+    path = self_signed(tmp_path)
+    with peer(server_context(path) if tls else None) as (port, go_on):
+        asked: list[float | None] = []
+        answer = near.NearWaits.answer
+        monkeypatch.setattr(near.NearWaits, "answer", lambda self, left: (asked.append(left), answer(self, left))[1])
+        stream: PlainStream | SecureStream = PlainStream(
+            dial([(socket.AF_INET, ("127.0.0.1", port))], monotonic() + PATIENCE)
+        )
+        stream.deadline = monotonic() + PATIENCE
+        if tls:
+            context = ssl.create_default_context(cafile=str(path))
+            stream = SecureStream(stream, context, "127.0.0.1")  # type: ignore[arg-type]
+        assert asked == []
+        for turn in range(TURNS):
+            stream.send(b"request")
+            waiting = gate(stream) if tls else nullcontext()
+            with waiting:
+                assert stream.receive() == b"answer"
+            assert len(asked) == turn + 1
+        stream.send(b"request")
+        assert stream.receive() == b"head"
+        go_on.set()
+        before = len(asked)
+        assert stream.receive(True) == b"body"
+        assert len(asked) == before
+        stream.close()
+
+
+@contextmanager
+def gate(stream: Any) -> Iterator[None]:
+    """Its socket has nothing yet when it is first asked."""
+    raw = stream._raw
+
+    class Late:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(raw, name)
+
+        def recv_into(self, *_: Any) -> int:
+            stream._raw = raw
+            raise BlockingIOError
+
+    stream._raw = Late()
+    yield
+    assert stream._raw is raw
 
 
 @pytest.mark.parametrize("tls", [False, True])
