@@ -86,20 +86,46 @@ class SecureStream(TlsStream):
 
     def __init__(self, plain: PlainStream, context: ssl.SSLContext, server_hostname: str) -> None:
         self.deadline = plain.deadline
-        self._begun = self._asked = False
+        self._begun = self._asked = self._sending = False
+        self._early = b""  # of an answer that came while something was sent
         super().__init__(plain, context, server_hostname)
         self._buffer = bytearray(CHUNK)
 
     def _wait(self, events: int) -> None:
         if self._begun:
             self._raw.setsockopt(IPPROTO_TCP, TCP_QUICKACK, 1)
+        if self._sending and events == WRITE:
+            self._wait_to_send()
+            return
         left = self.deadline - monotonic()
         asked, self._asked = self._asked and events == READ, False
         if left <= 0 or not (self._waits.answer(left) if asked else self._waits.wait(events, left)):
             raise TimeoutError
 
+    def _wait_to_send(self) -> None:
+        while True:
+            left = self.deadline - monotonic()
+            ready = self._waits.wait(READ | WRITE, left) if left > 0 else 0
+            if not ready:
+                raise TimeoutError
+            if ready & WRITE:
+                return
+            try:
+                data = self._raw.recv(CHUNK)
+            except BlockingIOError:
+                continue
+            if not data:
+                raise ConnectionResetError("the server closed the connection while it was sent something")
+            self._incoming.write(data)
+            with suppress(ssl.SSLWantReadError):  # tickets for sessions are no answer
+                self._early = self._tls.read(CHUNK)
+                raise EarlyAnswer
+
     def receive(self, begun: bool = False) -> bytes:
         """As above."""
+        if self._early:
+            early, self._early = self._early, b""
+            return early
         self._begun = begun
         self._asked = not begun
         count = self.recv_into(self._buffer)
@@ -107,8 +133,12 @@ class SecureStream(TlsStream):
         return bytes(memoryview(self._buffer)[:count])
 
     def send(self, data: bytes | memoryview) -> None:
-        """All of it."""
-        self.sendall(data)
+        """As above."""
+        self._sending = True
+        try:
+            self.sendall(data)
+        finally:
+            self._sending = False
 
     def is_silent(self) -> bool:
         """As above; tickets for sessions may come at any time and do not count."""

@@ -114,6 +114,26 @@ def test_https(serve: Serve, make: Make, authority: Authority) -> None:
         assert sum(map(len, response.iter_bytes())) == 10 * len(body)
 
 
+def test_early_answer_to_a_large_body(serve: Serve, make: Make, authority: Authority) -> None:
+    """The server answers, reads no further and stays: that is the answer. Tickets for sessions, which come first, are
+    none."""
+
+    def talk(visit: Any) -> None:
+        visit.request(body=False)
+        visit.send(answer(b"too large", "413 Content Too Large"))
+        over.wait(60)
+
+    over = threading.Event()
+    peer = serve(talk=talk, tls=server_side(authority.sign("good", "127.0.0.1")))
+    try:
+        client = make(peer.url, verify=str(authority.path))
+        response = client.post("/", content=(bytes(65536) for _ in range(2000)))
+        assert (response.status, response.content) == (413, b"too large")
+        assert peer.connections == 1
+    finally:
+        over.set()
+
+
 @pytest.mark.parametrize(
     ("names", "more", "why"),
     [
