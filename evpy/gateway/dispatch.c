@@ -13,9 +13,8 @@
 
 #include "engine.h"
 
-#define FAT_BYTES  32768u    /* a window that was used beyond this keeps many pages */
-#define BURNING_NS 300000ull /* in one stretch of Python for longer: it will hardly come round soon */
-#define FAT_KEPT   12u       /* free slabs that may keep theirs (up to 1.25 MiB each), for the next large request */
+#define FAT_BYTES 32768u /* a window that was used beyond this keeps many pages */
+#define FAT_KEPT  12u    /* free slabs that may keep theirs (up to 1.25 MiB each), for the next large request */
 
 uint32_t ev_slab_alloc(ev_engine *e)
 {
@@ -135,20 +134,6 @@ static uint32_t active_requests(ev_engine *e, ev_worker_slot *slot)
     return n;
 }
 
-/* In one stretch of Python for so long that it will hardly come round soon. Whatever else its process does in Python
- * waits for the interpreter lock, at least until the switch interval is over. */
-static bool is_burning(const ev_engine *e, const ev_thread_slot *th)
-{
-    return atomic_load_explicit(&((ev_thread_slot *)th)->current, memory_order_relaxed) &&
-           e->now_ns >=
-               atomic_load_explicit(&((ev_thread_slot *)th)->current_since_ns, memory_order_relaxed) + BURNING_NS;
-}
-
-static bool has_requests(const ev_thread_slot *th)
-{
-    return atomic_load_explicit(&((ev_thread_slot *)th)->active, memory_order_relaxed) != 0;
-}
-
 typedef struct {
     uint32_t idle, sleeping;  /* threads: asleep without requests of their own; all that are asleep */
     uint32_t burning, coming; /* awake, but for long in Python; awake otherwise */
@@ -163,12 +148,12 @@ static ev_crew crew_of(ev_engine *e, ev_worker_slot *slot)
         if (atomic_load_explicit(&th->state, memory_order_relaxed) != EV_THREAD_RUNNING) continue;
         if (efio_wake_is_sleeping(&th->wake)) {
             crew.sleeping++;
-            crew.idle += !has_requests(th);
-        } else if (is_burning(e, th)) {
+            crew.idle += !ev_thread_has_requests(th);
+        } else if (ev_thread_is_burning(e, th)) {
             crew.burning++;
         } else {
             crew.coming++;
-            crew.free += !has_requests(th);
+            crew.free += !ev_thread_has_requests(th);
         }
     }
     crew.free += crew.idle;
@@ -249,7 +234,7 @@ static bool wake_first(ev_engine *e, ev_worker_slot *slot, bool with_requests)
     for (uint32_t t = 0; t < e->hdr->threads; t++) {
         ev_thread_slot *th = &slot->thread[t];
         if (atomic_load_explicit(&th->state, memory_order_relaxed) != EV_THREAD_RUNNING) continue;
-        if (has_requests(th) == with_requests && efio_wake_notify(&th->wake)) return true;
+        if (ev_thread_has_requests(th) == with_requests && efio_wake_notify(&th->wake)) return true;
     }
     return false;
 }

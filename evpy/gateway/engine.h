@@ -33,6 +33,7 @@
 #define EV_WHEEL         512           /* timer slots */
 #define EV_TICK_NS       50000000ull   /* of a timer slot */
 #define EV_STALL_NS      1000000ull    /* look again when a worker has not claimed or may hold back an answer */
+#define EV_BURNING_NS    300000ull     /* in one stretch of Python for longer: it will hardly come round soon */
 #define EV_LINGER_NS     2000000000ull /* how long to drain after an error */
 #define EV_LINGER_BYTES  (256 * 1024)
 #define EV_DISCARD_BYTES (256 * 1024)
@@ -140,6 +141,7 @@ struct ev_engine {
     uint32_t central_cap;
     uint64_t *costly; /* those offered to the workers and not claimed when they were last counted, as in a queue */
     uint32_t n_costly;
+    uint64_t core_since_ns; /* since when the next costly one could have a core, and waits for a better thread; or 0 */
     ev_worker_priv *workers;
     ev_conn *wheel[EV_WHEEL];
     uint64_t wheel_bits[EV_WHEEL / 64];
@@ -178,6 +180,20 @@ struct ev_engine {
 static inline bool ev_worker_serves(const ev_engine *e, uint32_t w)
 {
     return (e->workers[w].seen & 15) == EV_WORKER_READY;
+}
+
+/* In one stretch of Python for so long that it will hardly come round soon. Whatever else its process does in Python
+ * waits for the interpreter lock, at least until the switch interval is over. */
+static inline bool ev_thread_is_burning(const ev_engine *e, const ev_thread_slot *th)
+{
+    return atomic_load_explicit(&((ev_thread_slot *)th)->current, memory_order_relaxed) &&
+           e->now_ns >=
+               atomic_load_explicit(&((ev_thread_slot *)th)->current_since_ns, memory_order_relaxed) + EV_BURNING_NS;
+}
+
+static inline bool ev_thread_has_requests(const ev_thread_slot *th)
+{
+    return atomic_load_explicit(&((ev_thread_slot *)th)->active, memory_order_relaxed) != 0;
 }
 
 /* engine.c */

@@ -12,6 +12,9 @@
 /* A costly request that keeps its thread for so many times what its kind has cost before counts no more: whatever it
  * does (it may hang), the others are not to wait for it for ever. */
 #define OVERDUE 8u
+/* While every thread has requests that wait for something, a costly one is held back for this part of what it is likely
+ * to take: they would wait for all of it, and most are over sooner. */
+#define HELD_BACK 8u
 
 bool ev_queue_open(ev_engine *e)
 {
@@ -119,6 +122,36 @@ static bool has_core(ev_engine *e)
     return n < e->hdr->cores && n < threads;
 }
 
+/* A thread in which no request waits for something, in a process that is not at something costly. */
+static bool has_free_thread(ev_engine *e)
+{
+    for (uint32_t w = 0; w < e->hdr->slots; w++) {
+        if (!ev_worker_serves(e, w)) continue;
+        ev_worker_slot *slot = ev_worker_at(e->seg, w);
+        bool free = false, burning = false;
+        for (uint32_t t = 0; t < e->hdr->threads; t++) {
+            ev_thread_slot *th = &slot->thread[t];
+            if (atomic_load_explicit(&th->state, memory_order_relaxed) != EV_THREAD_RUNNING) continue;
+            burning |= ev_thread_is_burning(e, th);
+            free |= !ev_thread_has_requests(th);
+        }
+        if (free && !burning) return true;
+    }
+    return false;
+}
+
+/* Whether it is time for this costly request. */
+static bool may_begin(ev_engine *e, uint32_t i)
+{
+    if (!has_core(e)) {
+        e->core_since_ns = 0;
+        return false;
+    }
+    if (!e->core_since_ns) e->core_since_ns = e->now_ns;
+    uint64_t cost = (uint64_t)ev_slab_at(e->seg, i)->cost * 1000;
+    return has_free_thread(e) || e->now_ns >= e->core_since_ns + cost / HELD_BACK;
+}
+
 static bool first(ev_engine *e, ev_queue *q, uint32_t *i)
 {
     uint32_t mask = e->central_cap - 1;
@@ -134,7 +167,7 @@ bool ev_queue_next(ev_engine *e, bool *core, uint32_t *i)
     bool any = first(e, &e->central[0], i);
     if (!first(e, &e->central[1], &costly)) return any;
     if (any && ev_slab_at(e->seg, *i)->arrival_ns <= ev_slab_at(e->seg, costly)->arrival_ns) return true;
-    *core = *core && has_core(e);
+    *core = *core && may_begin(e, costly);
     if (*core) *i = costly;
     return any || *core;
 }
@@ -144,7 +177,9 @@ void ev_queue_take(ev_engine *e, uint32_t i)
     ev_queue *q = queue_of(e, i);
     uint64_t v = q->entry[q->head++ & (e->central_cap - 1)];
     ev_queue_forget(e, i);
-    if (q == &e->central[1]) e->costly[e->n_costly++] = v;
+    if (q != &e->central[1]) return;
+    e->costly[e->n_costly++] = v;
+    e->core_since_ns = 0;
 }
 
 bool ev_queue_waits_for_core(const ev_engine *e)

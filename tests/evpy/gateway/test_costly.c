@@ -12,15 +12,22 @@ static ev_counters *counters(rig *r)
     return &r->seg.hdr->counters[0];
 }
 
+static void learn(rig *r, uint32_t cost)
+{
+    ev_costs *costs = &r->seg.hdr->costs;
+    uint32_t kind = ev_cost_kind(EV_GET, (const uint8_t *)"/slow", 5);
+    memset(costs, 0, sizeof *costs);
+    ev_cost_learn(costs, kind, LEAST, cost, EV_UNMEASURED);
+    ev_cost_learn(costs, kind, LEAST, cost, cost);
+}
+
 static void open_with(rig *r, uint32_t cores, uint32_t queue, uint32_t depth)
 {
     rig_open(r, 2, 16, queue, depth, 8);
     ev_header *h = r->seg.hdr;
     h->costly = LEAST;
     h->cores = cores;
-    uint32_t kind = ev_cost_kind(EV_GET, (const uint8_t *)"/slow", 5);
-    ev_cost_learn(&h->costs, kind, LEAST, COST, EV_UNMEASURED);
-    ev_cost_learn(&h->costs, kind, LEAST, COST, COST);
+    learn(r, COST);
 }
 
 static int ask(rig *r, const char *request)
@@ -384,6 +391,62 @@ static void test_it_goes_where_nothing_waits(void)
     end_rig(&r, __func__);
 }
 
+/* Both threads have a request that waits for something. */
+static void test_it_is_held_back_for_a_while_when_something_waits_everywhere(void)
+{
+    for (int end_early = 0; end_early < 2; end_early++) {
+        rig r;
+        uint64_t m;
+        open_with(&r, 1, 16, 8);
+        for (uint32_t w = 0; w < 2; w++) atomic_store(&r.worker[w].thread->active, 1);
+        r.e->core_since_ns = UINT64_MAX / 2; /* the test says when it is over, however slow the machine is */
+        int c = ask(&r, SLOW);
+        CHECK(offered(&r) == 0 && counters(&r)->queue_len == 1, "held back");
+        int d = ask(&r, FAST);
+        CHECK(offered(&r) == 1, "not so a fast one");
+        if (end_early)
+            atomic_store(&r.worker[1].thread->active, 0);
+        else
+            r.e->core_since_ns = efio_now_ns() - COST * 1000 / 8 - 1;
+        rig_settle(&r);
+        CHECK(offered(&r) == 2 && !r.e->core_since_ns, "its turn (%d)", end_early);
+        for (uint32_t w = 0; w < 2; w++) atomic_store(&r.worker[w].thread->active, 0);
+        for (int k = 0; k < 2; k++) {
+            m = begin(&r, 0);
+            rig_answer(&r, 0, m, "served");
+            leave(&r, 0);
+        }
+        CHECK(rig_got(&r, c, "served") && rig_got(&r, d, "served"), "answered");
+        close(c);
+        close(d);
+        end_rig(&r, __func__);
+    }
+}
+
+static void test_the_holding_back_begins_with_the_core(void)
+{
+    rig r;
+    open_with(&r, 1, 16, 8);
+    learn(&r, 16000000); /* two seconds are an eighth of that */
+    int a = ask(&r, SLOW), b = ask(&r, SLOW);
+    uint64_t m = begin(&r, 0);
+    atomic_store(&r.worker[1].thread->active, 1);
+    r.e->core_since_ns = 1;
+    rig_settle(&r);
+    CHECK(!r.e->core_since_ns, "no core");
+    atomic_fetch_add(&r.worker[0].thread->active, 1);
+    uint64_t before = efio_now_ns();
+    end(&r, 0, m, a);
+    uint64_t since = r.e->core_since_ns;
+    CHECK((offered(&r) == 0 && since >= before) || efio_now_ns() - before > 1000000000, "since now");
+    for (uint32_t w = 0; w < 2; w++) atomic_store(&r.worker[w].thread->active, 0);
+    rig_settle(&r);
+    CHECK(offered(&r) == 1 && !r.e->core_since_ns, "its turn");
+    m = begin(&r, 0);
+    end(&r, 0, m, b);
+    end_rig(&r, __func__);
+}
+
 static void test_switched_off(void)
 {
     rig r;
@@ -413,6 +476,8 @@ int main(void)
     test_whose_own_wait_leaves_it_to_an_idle_thread();
     test_when_it_takes_it_nevertheless();
     test_it_goes_where_nothing_waits();
+    test_it_is_held_back_for_a_while_when_something_waits_everywhere();
+    test_the_holding_back_begins_with_the_core();
     test_switched_off();
     return failures > 0;
 }
