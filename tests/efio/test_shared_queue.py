@@ -433,6 +433,23 @@ def test_many_open_and_close_a_name_at_once(name: str) -> None:
 # --- killed
 
 
+@pytest.mark.skipif(os.environ.get("EFIO_IMPL") != "python", reason="the compiled one counts otherwise")
+@pytest.mark.parametrize("which", [2, 3])
+def test_a_message_that_was_counted_and_never_came_is_not_waited_for(which: int) -> None:
+    """Its putter (or taker) was killed between two numbers of its lane: these are puts and gets."""
+    with SharedQueue() as q:
+        core: Any = q._core
+        for n in range(3):
+            q.put(n)
+            assert q.get() == n
+        core._store(core._lane, which, core._number(core._lane, which) + 1)
+        assert q.empty()
+        q.put("one")
+        assert q.qsize() == 1
+        assert q.get() == "one"
+        assert q.empty()
+
+
 def test_what_a_killed_consumer_leaves_goes_to_the_others(q: SharedQueue[Any]) -> None:
     """Whatever it was doing: of 2,000 messages those are lost that a killed one held, at most one each."""
     with SharedQueue() as done:
